@@ -1,0 +1,373 @@
+/** reconciliation/: connections, mirror, links, runs, changes, cases. */
+import {
+  bigint,
+  boolean,
+  check,
+  foreignKey,
+  index,
+  integer,
+  jsonb,
+  pgTable,
+  primaryKey,
+  text,
+  unique,
+  uniqueIndex,
+  uuid,
+} from 'drizzle-orm/pg-core';
+import { sql } from 'drizzle-orm';
+import { grantableRoles } from '../../core/roles.ts';
+import {
+  caseKinds,
+  caseStatuses,
+  changeClasses,
+  changeKinds,
+  changeOps,
+  changeStates,
+  connectionKinds,
+  connectionStatuses,
+  linkStates,
+  objectKinds,
+  runKinds,
+  runModes,
+  runPhases,
+  runStatuses,
+} from '../../core/vocabulary.ts';
+import { bytes, createdAt, instant, keyText, oneOf, tenantId } from './columns.ts';
+import { organizations } from './organizations.ts';
+import { users } from './users.ts';
+
+/** A configured directory of an organization. */
+export const connections = pgTable(
+  'connections',
+  {
+    tenantId: tenantId(),
+    id: uuid().notNull(),
+    organizationId: uuid().notNull(),
+    kind: text().notNull(),
+    name: text().notNull(),
+    nameKey: keyText().notNull(),
+    /** Connector settings, checked by the connector's own schema; no secrets. */
+    settings: jsonb().$type<Record<string, unknown>>().notNull(),
+    /** Envelope of the secret part (platform/secrets). */
+    secret: jsonb().$type<Record<string, unknown>>(),
+    /** Mappings, scope, correlation rules, leaver policy, guards (core/policy). */
+    policy: jsonb().$type<Record<string, unknown>>().notNull(),
+    status: text().notNull().default('draft'),
+    statusReason: text(),
+    cron: text(),
+    timeZone: text().notNull().default('UTC'),
+    jitterSeconds: integer().notNull().default(0),
+    nextRunAt: instant(),
+    /** Lower number wins where two live sources assert the same attribute. */
+    priority: integer().notNull().default(100),
+    ceiling: text().notNull().default('user'),
+    version: integer().notNull().default(1),
+    cursor: jsonb().$type<Record<string, unknown>>(),
+    /** Counts of the last good full run; what the sanity check compares with. */
+    baseline: jsonb().$type<Record<string, unknown>>(),
+    lastFullAt: instant(),
+    /** The version whose first plan was approved; a different one means "stop after the plan". */
+    approvedVersion: integer(),
+    createdBy: text().notNull(),
+    createdAt: createdAt(),
+    updatedAt: instant().notNull().defaultNow(),
+  },
+  (t) => [
+    primaryKey({ columns: [t.tenantId, t.id] }),
+    unique().on(t.id),
+    unique().on(t.tenantId, t.nameKey),
+    foreignKey({ columns: [t.tenantId, t.organizationId], foreignColumns: [organizations.tenantId, organizations.id] }),
+    index('connections_due')
+      .on(t.nextRunAt)
+      .where(sql`status = 'active' and next_run_at is not null`),
+    check('connections_kind', oneOf(t.kind, connectionKinds)),
+    check('connections_status', oneOf(t.status, connectionStatuses)),
+    check('connections_ceiling', oneOf(t.ceiling, grantableRoles)),
+  ],
+);
+
+/** Every version of a connection's document, so that a run and an explanation can name the one they used. */
+export const connectionVersions = pgTable(
+  'connection_versions',
+  {
+    tenantId: tenantId(),
+    connectionId: uuid().notNull(),
+    version: integer().notNull(),
+    document: jsonb().$type<Record<string, unknown>>().notNull(),
+    createdBy: text().notNull(),
+    createdAt: createdAt(),
+  },
+  (t) => [
+    primaryKey({ columns: [t.tenantId, t.connectionId, t.version] }),
+    foreignKey({ columns: [t.tenantId, t.connectionId], foreignColumns: [connections.tenantId, connections.id] }),
+  ],
+);
+
+/**
+ * A group or predicate -> a role in an organization. `group_anchor` is the immutable id; where the admin named the
+ * group, it stays null until the first read finds exactly one group of that name, and is pinned then.
+ */
+export const roleMappings = pgTable(
+  'role_mappings',
+  {
+    tenantId: tenantId(),
+    id: uuid().notNull(),
+    connectionId: uuid().notNull(),
+    organizationId: uuid().notNull(),
+    role: text().notNull(),
+    groupAnchor: keyText(),
+    groupName: text(),
+    /** CEL over the object; exactly one of group or predicate. `true` means everyone in scope. */
+    predicate: text(),
+    precedence: integer().notNull().default(100),
+    createdAt: createdAt(),
+    endedAt: instant(),
+  },
+  (t) => [
+    primaryKey({ columns: [t.tenantId, t.id] }),
+    foreignKey({ columns: [t.tenantId, t.connectionId], foreignColumns: [connections.tenantId, connections.id] }),
+    foreignKey({ columns: [t.tenantId, t.organizationId], foreignColumns: [organizations.tenantId, organizations.id] }),
+    index().on(t.tenantId, t.connectionId),
+    check('role_mappings_role', oneOf(t.role, grantableRoles)),
+    check('role_mappings_one_kind', sql`(predicate is null) <> (group_anchor is null and group_name is null)`),
+  ],
+);
+
+/** What a directory said last about one user or group. Written only when the content hash changes. */
+export const mirrorObjects = pgTable(
+  'mirror_objects',
+  {
+    tenantId: tenantId(),
+    connectionId: uuid().notNull(),
+    kind: text().notNull(),
+    anchor: keyText().notNull(),
+    userNameKey: keyText(),
+    externalId: keyText(),
+    emailKey: keyText(),
+    employeeIdKey: keyText(),
+    displayName: text(),
+    displayNameKey: keyText(),
+    /** Human-readable place: a DN, a user principal name. Never identity. */
+    locator: text(),
+    /** The object as read; of a SCIM connection, the resource as pushed. */
+    source: jsonb().$type<Record<string, unknown>>().notNull(),
+    /** User attributes the mapping made of it; null for groups. */
+    mapped: jsonb().$type<Record<string, unknown>>(),
+    /** Role mappings whose predicate holds for this object. */
+    ruleIds: uuid()
+      .array()
+      .notNull()
+      .default(sql`'{}'::uuid[]`),
+    /** False: the directory says disabled. An assertion, unlike absence. */
+    isActive: boolean().notNull().default(true),
+    isInScope: boolean().notNull().default(true),
+    /** Mapping or scope fault of this one object; it is left alone until its source changes. */
+    problem: text(),
+    contentHash: bytes().notNull(),
+    /** Groups: order-free fingerprint and count of the direct members. */
+    membersHash: bytes(),
+    memberCount: integer(),
+    isPushed: boolean().notNull().default(false),
+    version: bigint({ mode: 'number' }).notNull().default(1),
+    /** Missing from the last complete full read; proof still needed before it means anything. */
+    absentSince: instant(),
+    /** Tombstone: positive evidence of deletion. */
+    deletedAt: instant(),
+    createdAt: createdAt(),
+    updatedAt: instant().notNull().defaultNow(),
+  },
+  (t) => [
+    primaryKey({ columns: [t.tenantId, t.connectionId, t.kind, t.anchor] }),
+    foreignKey({ columns: [t.tenantId, t.connectionId], foreignColumns: [connections.tenantId, connections.id] }),
+    uniqueIndex('mirror_objects_pushed_user_name')
+      .on(t.tenantId, t.connectionId, t.kind, t.userNameKey)
+      .where(sql`is_pushed and deleted_at is null`),
+    uniqueIndex('mirror_objects_pushed_external_id')
+      .on(t.tenantId, t.connectionId, t.kind, t.externalId)
+      .where(sql`is_pushed and deleted_at is null`),
+    index().on(t.tenantId, t.connectionId, t.emailKey),
+    index().on(t.tenantId, t.connectionId, t.kind, t.displayNameKey),
+    index('mirror_objects_gone')
+      .on(t.tenantId, t.connectionId, t.kind)
+      .where(sql`absent_since is not null or deleted_at is not null`),
+    check('mirror_objects_kind', oneOf(t.kind, objectKinds)),
+  ],
+);
+
+/** Direct membership by immutable id; members may be users, groups, or ids this connection has not (yet) shown. */
+export const mirrorEdges = pgTable(
+  'mirror_edges',
+  {
+    tenantId: tenantId(),
+    connectionId: uuid().notNull(),
+    groupAnchor: keyText().notNull(),
+    memberAnchor: keyText().notNull(),
+  },
+  (t) => [
+    primaryKey({ columns: [t.tenantId, t.connectionId, t.groupAnchor, t.memberAnchor] }),
+    index().on(t.tenantId, t.connectionId, t.memberAnchor),
+  ],
+);
+
+/** Mirror user <-> user of the tenant. */
+export const links = pgTable(
+  'links',
+  {
+    tenantId: tenantId(),
+    connectionId: uuid().notNull(),
+    anchor: keyText().notNull(),
+    userId: uuid(),
+    state: text().notNull(),
+    reason: text(),
+    matchedBy: text(),
+    /** Last value this source wrote, per attribute: the base of the three-way merge. */
+    applied: jsonb().$type<Record<string, unknown>>().notNull().default({}),
+    /** Version of the mirror object that was last decided and applied. */
+    settledVersion: bigint({ mode: 'number' }).notNull().default(0),
+    version: bigint({ mode: 'number' }).notNull().default(1),
+    createdAt: createdAt(),
+    updatedAt: instant().notNull().defaultNow(),
+  },
+  (t) => [
+    primaryKey({ columns: [t.tenantId, t.connectionId, t.anchor] }),
+    foreignKey({ columns: [t.tenantId, t.connectionId], foreignColumns: [connections.tenantId, connections.id] }),
+    foreignKey({ columns: [t.tenantId, t.userId], foreignColumns: [users.tenantId, users.id] }),
+    index().on(t.tenantId, t.userId),
+    check('links_state', oneOf(t.state, linkStates)),
+    check('links_user', sql`user_id is not null or state in ('disputed', 'ignored')`),
+  ],
+);
+
+/** One reconciliation. */
+export const runs = pgTable(
+  'runs',
+  {
+    tenantId: tenantId(),
+    id: uuid().notNull(),
+    connectionId: uuid().notNull(),
+    connectionVersion: integer().notNull(),
+    kind: text().notNull(),
+    mode: text().notNull(),
+    status: text().notNull(),
+    phase: text(),
+    /** Raised at each claim; every transaction of the run checks it first (the fence). */
+    epoch: integer().notNull().default(0),
+    scheduledFor: instant(),
+    requestedBy: text().notNull(),
+    startedAt: instant(),
+    heartbeatAt: instant(),
+    finishedAt: instant(),
+    isComplete: boolean().notNull().default(false),
+    isFirst: boolean().notNull().default(false),
+    /** Counts and durations by phase. */
+    counts: jsonb().$type<Record<string, unknown>>().notNull().default({}),
+    digest: text(),
+    guard: jsonb().$type<Record<string, unknown>>(),
+    approvedBy: text(),
+    approvedAt: instant(),
+    undoOf: uuid(),
+    error: jsonb().$type<Record<string, unknown>>(),
+    createdAt: createdAt(),
+  },
+  (t) => [
+    primaryKey({ columns: [t.tenantId, t.id] }),
+    unique().on(t.id),
+    foreignKey({ columns: [t.tenantId, t.connectionId], foreignColumns: [connections.tenantId, connections.id] }),
+    uniqueIndex('runs_one_live')
+      .on(t.tenantId, t.connectionId)
+      .where(sql`status in ('queued', 'running') and kind in ('full', 'delta', 'import', 'undo')`),
+    uniqueIndex('runs_one_slot')
+      .on(t.connectionId, t.scheduledFor)
+      .where(sql`scheduled_for is not null`),
+    index().on(t.tenantId, t.connectionId, t.createdAt),
+    check('runs_kind', oneOf(t.kind, runKinds)),
+    check('runs_mode', oneOf(t.mode, runModes)),
+    check('runs_status', oneOf(t.status, runStatuses)),
+    check('runs_phase', oneOf(t.phase, runPhases)),
+  ],
+);
+
+/** One step. The plan, the record, the audit of what a run did, and the basis of undo are these rows. */
+export const changes = pgTable(
+  'changes',
+  {
+    tenantId: tenantId(),
+    runId: uuid().notNull(),
+    seq: integer().notNull(),
+    chunk: integer().notNull(),
+    connectionId: uuid().notNull(),
+    class: text().notNull(),
+    op: text().notNull(),
+    kind: text().notNull(),
+    /** The directory object the change comes from; null where a grant ends because its rule ended. */
+    anchor: keyText(),
+    userId: uuid(),
+    /** Name a person recognises, as of the plan. */
+    subject: text().notNull(),
+    organizationId: uuid(),
+    role: text(),
+    grantSource: keyText(),
+    before: jsonb().$type<Record<string, unknown>>(),
+    after: jsonb().$type<Record<string, unknown>>(),
+    /** users.version the plan saw; another one at apply makes the row stale. */
+    expectedVersion: bigint({ mode: 'number' }),
+    /** mirror_objects.version the plan saw; what the link is settled to. */
+    objectVersion: bigint({ mode: 'number' }),
+    reason: text().notNull(),
+    /** Groups rows by what brought them about, e.g. `left_group:<anchor>`. */
+    cause: keyText().notNull(),
+    state: text().notNull().default('planned'),
+    error: text(),
+    requestId: uuid(),
+    appliedAt: instant(),
+    createdAt: createdAt(),
+  },
+  (t) => [
+    primaryKey({ columns: [t.tenantId, t.runId, t.seq] }),
+    foreignKey({ columns: [t.tenantId, t.runId], foreignColumns: [runs.tenantId, runs.id] }),
+    index().on(t.tenantId, t.runId, t.chunk),
+    index().on(t.tenantId, t.userId),
+    index().on(t.tenantId, t.connectionId, t.anchor),
+    index('changes_applied')
+      .on(t.tenantId, t.connectionId, t.appliedAt)
+      .where(sql`applied_at is not null`),
+    check('changes_class', oneOf(t.class, changeClasses)),
+    check('changes_op', oneOf(t.op, changeOps)),
+    check('changes_kind', oneOf(t.kind, changeKinds)),
+    check('changes_state', oneOf(t.state, changeStates)),
+  ],
+);
+
+/** What a person must decide. */
+export const cases = pgTable(
+  'cases',
+  {
+    tenantId: tenantId(),
+    id: uuid().notNull(),
+    connectionId: uuid(),
+    organizationId: uuid(),
+    kind: text().notNull(),
+    status: text().notNull().default('open'),
+    anchor: keyText(),
+    subject: text().notNull(),
+    reason: text().notNull(),
+    candidateIds: uuid()
+      .array()
+      .notNull()
+      .default(sql`'{}'::uuid[]`),
+    runId: uuid(),
+    resolution: jsonb().$type<Record<string, unknown>>(),
+    resolvedBy: text(),
+    resolvedAt: instant(),
+    createdAt: createdAt(),
+  },
+  (t) => [
+    primaryKey({ columns: [t.tenantId, t.id] }),
+    uniqueIndex('cases_one_open')
+      .on(t.tenantId, t.connectionId, t.anchor, t.kind)
+      .where(sql`status = 'open' and anchor is not null`),
+    index().on(t.tenantId, t.status),
+    check('cases_kind', oneOf(t.kind, caseKinds)),
+    check('cases_status', oneOf(t.status, caseStatuses)),
+  ],
+);

@@ -1,0 +1,68 @@
+/** users/: one tenant's record of a human, with the provenance of every attribute. */
+import {
+  bigint,
+  boolean,
+  check,
+  foreignKey,
+  index,
+  jsonb,
+  pgTable,
+  primaryKey,
+  text,
+  unique,
+  uuid,
+} from 'drizzle-orm/pg-core';
+import { userStatuses } from '../../core/vocabulary.ts';
+import { createdAt, instant, keyText, oneOf, tenantId } from './columns.ts';
+import { organizations } from './organizations.ts';
+
+export const users = pgTable(
+  'users',
+  {
+    tenantId: tenantId(),
+    id: uuid().notNull(),
+    /** Null until bound to a way of signing in; a synced user needs none. */
+    accountId: uuid(),
+    /** Local part @ one of the tenant's domains; null when the source's value lies outside them. */
+    username: text(),
+    usernameKey: keyText(),
+    /** Contact address: never unique, never identity (R91). */
+    email: text(),
+    emailKey: keyText(),
+    displayName: text(),
+    displayNameKey: keyText(),
+    givenName: text(),
+    familyName: text(),
+    phone: text(),
+    employeeId: text(),
+    employeeIdKey: keyText(),
+    department: text(),
+    jobTitle: text(),
+    /** Custom attributes by name. */
+    attributes: jsonb().$type<Record<string, unknown>>().notNull().default({}),
+    status: text().notNull().default('active'),
+    /** Who suspended: `manual` or `connection:<id>`; only the same source may re-activate. */
+    suspendedBy: text(),
+    statusReason: text(),
+    statusChangedAt: instant(),
+    /** Out of reach of every directory (design.md promise 4). */
+    isProtected: boolean().notNull().default(false),
+    /** attribute -> source that last wrote it: `manual` or `connection:<id>`. */
+    provenance: jsonb().$type<Record<string, string>>().notNull().default({}),
+    /** Where this user's draws count; null means the tenant root. */
+    quotaHomeId: uuid(),
+    version: bigint({ mode: 'number' }).notNull().default(1),
+    createdAt: createdAt(),
+    updatedAt: instant().notNull().defaultNow(),
+  },
+  (t) => [
+    primaryKey({ columns: [t.tenantId, t.id] }),
+    // unique (tenant_id, username_key) is DEFERRABLE INITIALLY IMMEDIATE: in the custom migration
+    unique().on(t.tenantId, t.accountId),
+    foreignKey({ columns: [t.tenantId, t.quotaHomeId], foreignColumns: [organizations.tenantId, organizations.id] }),
+    index().on(t.tenantId, t.emailKey),
+    index().on(t.tenantId, t.employeeIdKey),
+    index().on(t.tenantId, t.displayNameKey),
+    check('users_status', oneOf(t.status, userStatuses)),
+  ],
+);
