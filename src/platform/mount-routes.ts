@@ -1,0 +1,148 @@
+/**
+ * platform/mount-routes: turns route descriptions into one Express router that denies by default.
+ *
+ * Authentication is the first thing inside the router that holds the handlers, not a path prefix beside them: however a
+ * path is spelled, a handler can only be reached through it. An unknown path therefore answers 401 to a stranger and
+ * 404 to a caller with a credential.
+ */
+import { Router, type Request, type RequestHandler, type Response } from 'express';
+import type { z } from 'zod';
+import { RollcallError } from '../core/errors.ts';
+import { allows } from '../core/permissions.ts';
+import { jsonBody } from './json-body.ts';
+import { invalidInput, type ProblemFault } from './problem.ts';
+import { requestIdOf } from './request.ts';
+import type { Principal, Route } from './route.ts';
+
+/** Resolves the Authorization header to a principal; throws `unauthenticated`. */
+export type Authenticate = (authorization: string | undefined, requestId: string) => Promise<Principal>;
+
+export type MountOptions = {
+  readonly routes: readonly Route[];
+  readonly authenticate: Authenticate;
+  readonly bodyLimitBytes: number;
+  /** Handlers are told to stop after this long. */
+  readonly requestTimeoutMs: number;
+};
+
+const principals = new WeakMap<Request, Principal>();
+
+export function mountRoutes(options: MountOptions): Router {
+  const router = Router({ caseSensitive: true, strict: true });
+  router.use(async (request, _response, next) => {
+    principals.set(request, await options.authenticate(request.headers.authorization, requestIdOf(request)));
+    next();
+  });
+  const body = jsonBody({ limitBytes: options.bodyLimitBytes });
+  for (const route of mostSpecificFirst(options.routes)) {
+    const handlers = route.body === undefined ? [] : [body];
+    router[route.method](route.path, ...handlers, handlerOf(route, options.requestTimeoutMs));
+  }
+  for (const [path, methods] of methodsByPath(options.routes)) router.all(path, refuseMethod(methods));
+  router.use(() => {
+    throw new RollcallError('not_found', 'There is nothing at this address.');
+  });
+  return router;
+}
+
+/** `/runs/latest` before `/runs/:runId`: Express takes the first match, whatever order the rooms were listed in. */
+export function mostSpecificFirst(routes: readonly Route[]): Route[] {
+  const key = (route: Route) => route.path.replaceAll(/:[A-Za-z]+/g, '\u{10FFFF}');
+  return routes.toSorted((a, b) => (key(a) < key(b) ? -1 : key(a) > key(b) ? 1 : 0));
+}
+
+function methodsByPath(routes: readonly Route[]): Map<string, string[]> {
+  const byPath = new Map<string, string[]>();
+  for (const route of routes) {
+    byPath.set(route.path, [...(byPath.get(route.path) ?? []), route.method.toUpperCase()]);
+  }
+  return byPath;
+}
+
+function refuseMethod(methods: readonly string[]): RequestHandler {
+  const allowed = (methods.includes('GET') ? [...methods, 'HEAD'] : [...methods]).join(', ');
+  return (_request, response) => {
+    response.setHeader('Allow', allowed);
+    throw new RollcallError('method_not_allowed', `This address answers ${allowed} only.`);
+  };
+}
+
+function handlerOf(route: Route, requestTimeoutMs: number): RequestHandler {
+  return async (request, response) => {
+    // metrics and logs name the route, not the path: paths carry ids
+    response.locals['route'] = route.path;
+    const principal = principals.get(request);
+    if (principal === undefined) throw new RollcallError('unauthenticated', 'A bearer token is needed.');
+    if (route.permission !== 'any' && !allows(principal.role, route.permission)) {
+      throw new RollcallError(
+        'forbidden',
+        `This needs ${route.permission.level} access to ${route.permission.object.replaceAll('_', ' ')}.`,
+        { remedy: 'Use a token whose role has it.' },
+      );
+    }
+    const input = readInput(route, request);
+    const result = await route.handler(input, {
+      principal,
+      requestId: requestIdOf(request),
+      signal: AbortSignal.any([closedSignal(response), AbortSignal.timeout(requestTimeoutMs)]),
+    });
+    if (response.destroyed) return;
+    response.status(route.status);
+    if (route.status === 204) response.end();
+    // parsed, so that a column added to a row never leaves by accident
+    else response.json(route.response.parse(result));
+  };
+}
+
+/** Aborted when the client goes away. */
+function closedSignal(response: Response): AbortSignal {
+  const controller = new AbortController();
+  response.once('close', () => {
+    if (!response.writableFinished) controller.abort(new RollcallError('canceled', 'The client went away.'));
+  });
+  return controller.signal;
+}
+
+type Input = { readonly params: unknown; readonly query: unknown; readonly body: unknown };
+
+/** Reads all three parts before it answers, so that every fault is told at once. */
+function readInput(route: Route, request: Request): Input {
+  const faults: ProblemFault[] = [];
+  const params = parsePart(route.params, { ...request.params }, faults, toParameterFault);
+  const query = parsePart(route.query, { ...request.query }, faults, toParameterFault);
+  const body = parsePart(route.body, request.body ?? null, faults, toPointerFault);
+  if (route.query === undefined) {
+    for (const name of Object.keys(request.query)) {
+      faults.push({ detail: 'This address takes no query parameters.', parameter: name });
+    }
+  }
+  if (faults.length > 0) throw invalidInput('The request has faults; none of it was carried out.', faults);
+  return { params, query, body };
+}
+
+function parsePart(
+  schema: z.ZodType | undefined,
+  value: unknown,
+  faults: ProblemFault[],
+  toFault: (issue: z.core.$ZodIssue, path: readonly PropertyKey[]) => ProblemFault,
+): unknown {
+  if (schema === undefined) return undefined;
+  const result = schema.safeParse(value);
+  if (result.success) return result.data;
+  for (const issue of result.error.issues) {
+    if (issue.code === 'unrecognized_keys') {
+      for (const key of issue.keys) faults.push(toFault({ ...issue, message: 'Unknown name.' }, [...issue.path, key]));
+    } else faults.push(toFault(issue, issue.path));
+  }
+  return undefined;
+}
+
+function toParameterFault(issue: z.core.$ZodIssue, path: readonly PropertyKey[]): ProblemFault {
+  return { detail: issue.message, parameter: path.map(String).join('.') };
+}
+
+/** RFC 6901 section 6: the pointer as a URI fragment. */
+function toPointerFault(issue: z.core.$ZodIssue, path: readonly PropertyKey[]): ProblemFault {
+  const steps = path.map((step) => encodeURIComponent(String(step).replaceAll('~', '~0').replaceAll('/', '~1')));
+  return { detail: issue.message, pointer: `#${steps.map((step) => `/${step}`).join('')}` };
+}
