@@ -31,6 +31,8 @@ export const outboxMessages = pgTable(
     createdAt: createdAt(),
     availableAt: instant().notNull().defaultNow(),
     attempts: integer().notNull().default(0),
+    /** Webhooks that have taken it; a retry goes only to the others. */
+    deliveredTo: jsonb().$type<string[]>().notNull().default([]),
     deliveredAt: instant(),
     lastError: text(),
   },

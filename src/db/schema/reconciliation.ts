@@ -233,6 +233,9 @@ export const links = pgTable(
     foreignKey({ columns: [t.tenantId, t.connectionId], foreignColumns: [connections.tenantId, connections.id] }),
     foreignKey({ columns: [t.tenantId, t.userId], foreignColumns: [users.tenantId, users.id] }),
     index().on(t.tenantId, t.userId),
+    uniqueIndex('links_one_live')
+      .on(t.tenantId, t.connectionId, t.userId)
+      .where(sql`state in ('linked', 'missing', 'held')`),
     check('links_state', oneOf(t.state, linkStates)),
     check('links_user', sql`user_id is not null or state in ('disputed', 'ignored')`),
   ],

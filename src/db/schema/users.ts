@@ -52,6 +52,8 @@ export const users = pgTable(
     /** Where this user's draws count; null means the tenant root. */
     quotaHomeId: uuid(),
     version: bigint({ mode: 'number' }).notNull().default(1),
+    /** The run that wrote this version; null for a person. A run does not become stale by its own earlier steps. */
+    lastRunId: uuid(),
     createdAt: createdAt(),
     updatedAt: instant().notNull().defaultNow(),
   },

@@ -1,0 +1,54 @@
+import { describe, expect, test } from 'vitest';
+import { compileExpression, compileMapper } from './mapping.ts';
+import { mappingSchema } from './policy.ts';
+
+const mapping = (target: string, expression: string) => mappingSchema.parse({ target, expression });
+
+describe('mapping', () => {
+  test('maps attributes by name, trims, and turns blank and absent into null', () => {
+    const mapper = compileMapper({
+      mappings: [
+        mapping('email', 'object.mail'),
+        mapping('phone', 'object.phones'),
+        mapping('department', 'object.none'),
+      ],
+      scope: undefined,
+      predicates: [],
+    });
+    expect(mapper.attributes).toEqual(['mail', 'none', 'phones']);
+    expect(mapper.map({ mail: ' a@b.c ', phones: ['1', '2'] }).mapped).toEqual({
+      email: 'a@b.c',
+      phone: '1',
+      department: null,
+    });
+    expect(mapper.map({ mail: '  ' }).mapped['email']).toBeNull();
+  });
+
+  test('an expression may choose between attributes', () => {
+    const mapper = compileMapper({
+      mappings: [mapping('displayName', 'object.displayName != null ? object.displayName : object.cn')],
+      scope: undefined,
+      predicates: [],
+    });
+    expect(mapper.map({ cn: 'Ann' }).mapped['displayName']).toBe('Ann');
+  });
+
+  test('scope and predicates decide per object; a fault is a problem of that object only', () => {
+    const mapper = compileMapper({
+      mappings: [],
+      scope: 'object.userType != "Guest"',
+      predicates: [
+        { id: 'everyone', expression: 'true' },
+        { id: 'sales', expression: 'object.department.startsWith("Sales")' },
+      ],
+    });
+    expect(mapper.map({ userType: 'Guest', department: 'x' }).isInScope).toBe(false);
+    expect(mapper.map({ userType: 'Member', department: 'Sales EMEA' }).ruleIds).toEqual(['everyone', 'sales']);
+    expect(mapper.map({ userType: 'Member' }).problem).toContain('role predicate');
+  });
+
+  test('refuses what is not CEL, and regular expressions, naming the place', () => {
+    expect(() => compileExpression('object.mail +', 'mappings[0].expression')).toThrow(/mappings\[0\]/);
+    expect(() => compileExpression('object.mail.matches("(a+)+$")', 'scope')).toThrow(/matches\(\) is not allowed/);
+  });
+});

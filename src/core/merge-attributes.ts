@@ -1,0 +1,100 @@
+/**
+ * Which value each attribute of a user should have: the live sources by priority, three-way against what was last
+ * applied and what stands now (design.md section 7.6). Pure.
+ */
+import type { Attributes, DecisionContext, Subject, SubjectUser } from './subject.ts';
+import { domainOf, textKey } from './text-keys.ts';
+
+export type AttributeChange = {
+  readonly target: string;
+  readonly before: string | null;
+  readonly after: string | null;
+};
+
+type Source = { readonly id: string; readonly isOurs: boolean; readonly priority: number; readonly mapped: Attributes };
+
+/** Live sources, most important first: lower priority number, then id, so that the order never depends on chance. */
+function liveSources(subject: Subject, context: DecisionContext, ourObjectIsLive: boolean): Source[] {
+  const sources: Source[] = subject.otherLinks
+    .filter((link) => link.isLive)
+    .map((link) => ({
+      id: link.connectionId,
+      isOurs: false,
+      priority: context.sources.get(link.connectionId)?.priority ?? Number.MAX_SAFE_INTEGER,
+      mapped: link.mapped,
+    }));
+  if (ourObjectIsLive) {
+    const priority = context.sources.get(context.connectionId)?.priority ?? Number.MAX_SAFE_INTEGER;
+    sources.push({ id: context.connectionId, isOurs: true, priority, mapped: subject.mapped });
+  }
+  return sources.toSorted((a, b) => a.priority - b.priority || (a.id < b.id ? -1 : 1));
+}
+
+/** A username outside the tenant's domains is no username here: left null, never an error (design.md section 5.7). */
+export function usableUsername(value: string | null, provenDomains: ReadonlySet<string>): string | null {
+  const domain = domainOf(value);
+  return domain !== null && provenDomains.has(domain) ? value : null;
+}
+
+type Wanted = { readonly value: string | null; readonly source: Source };
+
+function wantedValue(
+  target: string,
+  sources: readonly Source[],
+  context: DecisionContext,
+  user: SubjectUser | null,
+): Wanted | null {
+  const rules = (source: Source) => context.sources.get(source.id as DecisionContext['connectionId'])?.mappings[target];
+  const speaking = sources.filter((source) => rules(source) !== undefined && target in source.mapped);
+  const main = speaking.filter((source) => rules(source)?.strength !== 'fallback');
+  const fallback = speaking.filter((source) => rules(source)?.strength === 'fallback');
+  for (const source of [...main, ...fallback]) {
+    const raw = source.mapped[target] ?? null;
+    const value = target === 'username' ? usableUsername(raw, context.provenDomains) : raw;
+    if (target === 'username' && raw !== null && value === null) return null;
+    if (value === null) continue;
+    const isInitial = rules(source)?.strength === 'initial';
+    if (isInitial && (user?.attributes[target] ?? null) !== null) return null;
+    return { value, source };
+  }
+  const first = main[0] ?? fallback[0];
+  if (first === undefined || rules(first)?.onNull === 'keep' || rules(first)?.strength === 'initial') return null;
+  return { value: null, source: first };
+}
+
+/**
+ * A value that a person set by hand stays until this connection's own value changes: then the source wins (the
+ * default conflict rule), because the admin made it authoritative.
+ */
+function localEditStays(target: string, wanted: Wanted, subject: Subject, user: SubjectUser): boolean {
+  if (user.provenance[target] !== 'manual') return false;
+  if (!wanted.source.isOurs) return true;
+  const lastApplied = subject.link?.applied[target] ?? null;
+  return subject.link === null ? (user.attributes[target] ?? null) !== null : lastApplied === wanted.value;
+}
+
+/** Differences between what should stand and what stands, in target order. `user` null: a joiner. */
+export function mergeAttributes(
+  subject: Subject,
+  context: DecisionContext,
+  user: SubjectUser | null,
+  ourObjectIsLive: boolean,
+): AttributeChange[] {
+  const sources = liveSources(subject, context, ourObjectIsLive);
+  const targets = new Set(sources.flatMap((source) => Object.keys(source.mapped)));
+  const found: AttributeChange[] = [];
+  for (const target of [...targets].toSorted()) {
+    const wanted = wantedValue(target, sources, context, user);
+    if (wanted === null) continue;
+    const before = user?.attributes[target] ?? null;
+    if (isSameValue(target, before, wanted.value)) continue;
+    if (user !== null && localEditStays(target, wanted, subject, user)) continue;
+    found.push({ target, before, after: wanted.value });
+  }
+  return found;
+}
+
+/** Usernames differ only when their keys do: a directory that changes case moves nobody. */
+function isSameValue(target: string, before: string | null, after: string | null): boolean {
+  return target === 'username' ? textKey(before) === textKey(after) : before === after;
+}

@@ -1,0 +1,84 @@
+/**
+ * What an admin may decide about one connection: scope, mappings, correlation, leavers, guards. Stored as the
+ * connection's policy, part of its versioned document. Defaults are the ones of design.md section 7.
+ */
+import { z } from 'zod';
+import { correlationKeys, leaverPolicies } from './vocabulary.ts';
+
+/** Attributes of a user that a mapping may write; `attributes.<name>` writes a custom one. */
+export const userAttributes = [
+  'username',
+  'email',
+  'displayName',
+  'givenName',
+  'familyName',
+  'phone',
+  'employeeId',
+  'department',
+  'jobTitle',
+] as const;
+export type UserAttribute = (typeof userAttributes)[number];
+
+const customTarget = /^attributes\.[A-Za-z][A-Za-z0-9_]{0,63}$/;
+
+export const mappingSchema = z.strictObject({
+  target: z
+    .string()
+    .refine((text) => (userAttributes as readonly string[]).includes(text) || customTarget.test(text), {
+      error: `must be one of ${userAttributes.join(', ')}, or attributes.<name>`,
+    })
+    .describe('Attribute of the user.'),
+  expression: z.string().min(1).max(2000).describe("CEL over `object`: its attributes by the directory's own names."),
+  strength: z
+    .enum(['authoritative', 'initial', 'fallback'])
+    .default('authoritative')
+    .describe(
+      'authoritative: keep in step; initial: only while the user has no value; fallback: only while no other source has one.',
+    ),
+  onNull: z
+    .enum(['keep', 'clear'])
+    .default('clear')
+    .describe("What a source value that is empty does to the user's value."),
+});
+export type Mapping = z.output<typeof mappingSchema>;
+
+/** Count and share limits; a breach needs `count` reached and, where given, `percent` exceeded. */
+const limit = (count: number, percent: number) =>
+  z
+    .strictObject({ count: z.int().min(1).default(count), percent: z.number().min(0).max(100).default(percent) })
+    .prefault({});
+
+export const guardLimitsSchema = z.strictObject({
+  leaversMax: z.int().min(1).default(500).describe('More leavers than this are held.'),
+  leavers: limit(10, 10).describe('At least count leavers and more than percent of the live links.'),
+  leaversSmall: limit(3, 30).describe('The same for small connections.'),
+  revokesMax: z.int().min(1).default(1000).describe('More revoked grants than this are held.'),
+  revokes: limit(20, 15),
+  groupLoss: limit(10, 50).describe('Per mapped group: at least count and more than percent of its members.'),
+  adminGrants: z.int().min(1).default(1).describe('From this many new privileged grants on, they are held.'),
+  joiners: limit(50, 25).describe('After the first run.'),
+  keyChanges: limit(20, 10).describe('Changes of usernames.'),
+  emailChanges: limit(20, 10),
+});
+export type GuardLimits = z.output<typeof guardLimitsSchema>;
+
+export const policySchema = z.strictObject({
+  scope: z
+    .string()
+    .min(1)
+    .max(2000)
+    .optional()
+    .describe('CEL predicate; objects for which it is false are out of scope.'),
+  mappings: z.array(mappingSchema).max(100).default([]).describe("Empty: the connector's defaults."),
+  correlation: z
+    .array(z.enum(correlationKeys))
+    .max(correlationKeys.length)
+    .default(['username', 'email', 'employee_id'])
+    .describe('Rules, in order, by which an object without a link finds its user.'),
+  leaver: z
+    .strictObject({ policy: z.enum(leaverPolicies).default('suspend') })
+    .prefault({})
+    .describe('What happens to a user whose last live link ended.'),
+  guards: guardLimitsSchema.prefault({}),
+});
+export type Policy = z.output<typeof policySchema>;

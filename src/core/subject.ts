@@ -1,0 +1,134 @@
+/**
+ * The input and output of a decision: everything known about one directory object and its user, and the steps that
+ * follow from it. Plain data, so that a scenario is a file and a decision a function.
+ */
+import type { ConnectionId, OrganizationId, UserId } from './ids.ts';
+import type { GrantableRole } from './roles.ts';
+import type {
+  ChangeClass,
+  ChangeKind,
+  ChangeOp,
+  CorrelationKey,
+  LeaverPolicy,
+  LinkState,
+  UserStatus,
+} from './vocabulary.ts';
+
+export type Attributes = Readonly<Record<string, string | null>>;
+
+/** A user of the tenant, as stored. `attributes` holds the mapped ones by target name, custom ones as `attributes.x`. */
+export type SubjectUser = {
+  readonly id: UserId;
+  readonly version: number;
+  readonly status: UserStatus;
+  readonly suspendedBy: string | null;
+  readonly isProtected: boolean;
+  readonly isSuperAdmin: boolean;
+  readonly attributes: Attributes;
+  /** attribute -> `manual` or `connection:<id>`. */
+  readonly provenance: Readonly<Record<string, string>>;
+};
+
+export type SubjectLink = {
+  readonly state: LinkState;
+  readonly matchedBy: string | null;
+  /** Last value this connection wrote, per attribute. */
+  readonly applied: Attributes;
+};
+
+/** Another connection's word about the same user. */
+export type OtherLink = {
+  readonly connectionId: ConnectionId;
+  readonly isLive: boolean;
+  readonly isActive: boolean;
+  readonly mapped: Attributes;
+};
+
+/** A user that a correlation rule found for an object without a link. */
+export type Candidate = {
+  readonly userId: UserId;
+  readonly name: string;
+  readonly rule: CorrelationKey;
+  readonly version: number;
+  /** Holds a privileged role or is protected: a person decides. */
+  readonly isPrivileged: boolean;
+  /** Already linked to another live object of this connection. */
+  readonly isTaken: boolean;
+};
+
+/** A role that the connection's role mappings give this object. */
+export type Entitlement = {
+  readonly ruleId: string;
+  readonly organizationId: OrganizationId;
+  readonly organizationName: string;
+  readonly role: GrantableRole;
+  readonly groupAnchor: string | null;
+  readonly groupName: string | null;
+  /** A manual "not this one" covers it. */
+  readonly isExcluded: boolean;
+};
+
+/** A grant that a role mapping of this connection gave, now or earlier. */
+export type RuleGrant = {
+  readonly ruleId: string;
+  readonly organizationId: OrganizationId;
+  readonly organizationName: string;
+  readonly role: GrantableRole;
+  readonly groupAnchor: string | null;
+  readonly groupName: string | null;
+  readonly isRuleEnded: boolean;
+};
+
+export type Subject = {
+  readonly anchor: string;
+  readonly name: string;
+  readonly objectVersion: number;
+  readonly isActive: boolean;
+  readonly isInScope: boolean;
+  readonly isAbsent: boolean;
+  readonly isDeleted: boolean;
+  readonly problem: string | null;
+  readonly mapped: Attributes;
+  readonly link: SubjectLink | null;
+  readonly user: SubjectUser | null;
+  readonly otherLinks: readonly OtherLink[];
+  /** Of the first correlation rule that found anybody. */
+  readonly candidates: readonly Candidate[];
+  readonly entitlements: readonly Entitlement[];
+  readonly ruleGrants: readonly RuleGrant[];
+};
+
+export type SourceRules = {
+  readonly priority: number;
+  /** target -> how this connection writes it. */
+  readonly mappings: Readonly<
+    Record<string, { readonly strength: 'authoritative' | 'initial' | 'fallback'; readonly onNull: 'keep' | 'clear' }>
+  >;
+};
+
+export type DecisionContext = {
+  readonly connectionId: ConnectionId;
+  readonly connectionName: string;
+  readonly ceiling: GrantableRole;
+  readonly leaverPolicy: LeaverPolicy;
+  readonly provenDomains: ReadonlySet<string>;
+  readonly sources: ReadonlyMap<ConnectionId, SourceRules>;
+  readonly newUserId: () => UserId;
+};
+
+/** One step of a plan, before it has a place in it. */
+export type Draft = {
+  readonly class: ChangeClass;
+  readonly op: ChangeOp;
+  readonly kind: ChangeKind;
+  readonly userId: UserId | null;
+  readonly organizationId: OrganizationId | null;
+  readonly role: GrantableRole | null;
+  readonly grantSource: string | null;
+  readonly before: Readonly<Record<string, unknown>> | null;
+  readonly after: Readonly<Record<string, unknown>> | null;
+  readonly expectedVersion: number | null;
+  readonly reason: string;
+  /** Machine form of the reason; rows of one cause are counted together. */
+  readonly cause: string;
+};
