@@ -153,7 +153,7 @@ export function checkBarrelsAndNames(files: readonly SourceFile[]): string[] {
       .replace(/^[ \t]*export\s+(?:type\s+)?(?:\*(?:\s+as\s+\w+)?|\{[^}]*\})\s*from\s*['"][^'"]+['"];?/gm, '')
       .trim();
     const isBarrel = statements === '' && /\bexport\b/.test(file.code) && !barrelExceptions.has(file.path);
-    if (/^index\./.test(name) || isBarrel) {
+    if (name.startsWith('index.') || isBarrel) {
       faults.push(`${file.path} is a barrel: name the file after what it holds and import from where the thing lives.`);
     }
     const badPart = file.path.split('/').find((part) => /(?:^|-)(?:utils?|helpers?|common|misc)(?:\.|$)/.test(part));

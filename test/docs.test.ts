@@ -1,0 +1,102 @@
+/** The docs keep step with the code: error codes both ways, links that lead somewhere, commands that exist. */
+import { existsSync, readdirSync, readFileSync } from 'node:fs';
+import { dirname, join } from 'node:path';
+import { describe, expect, it } from 'vitest';
+import packageJson from '../package.json' with { type: 'json' };
+import { errorCodes } from '../src/core/errors.ts';
+import { connectionKinds } from '../src/core/vocabulary.ts';
+
+const root = join(import.meta.dirname, '..');
+const read = (path: string) => readFileSync(join(root, path), 'utf8');
+const pages = [
+  'README.md',
+  'CHANGELOG.md',
+  'CONTRIBUTING.md',
+  ...readdirSync(join(root, 'docs'), { recursive: true, encoding: 'utf8' })
+    .filter((path) => path.endsWith('.md'))
+    .map((path) => `docs/${path}`),
+];
+
+type Row = { readonly code: string; readonly httpStatus: number; readonly retry: string; readonly remedy: string };
+
+function readErrorRows(markdown: string): Row[] {
+  return [...markdown.matchAll(/^\|\s*`(\w+)`\s*\|\s*(\d+)\s*\|\s*(\w+)\s*\|\s*(.+?)\s*\|$/gm)].map((match) => ({
+    code: match[1] ?? '',
+    httpStatus: Number(match[2]),
+    retry: match[3] ?? '',
+    remedy: match[4] ?? '',
+  }));
+}
+
+function findBrokenLinks(page: string, markdown: string, exists: (path: string) => boolean): string[] {
+  return [...markdown.matchAll(/\]\((?!https?:|#|mailto:)([^)#\s]+)(?:#[^)]*)?\)/g)]
+    .map((match) => join(dirname(page), match[1] ?? ''))
+    .filter((path) => !exists(path))
+    .map((path) => `${page} links to ${path}, which does not exist.`);
+}
+
+function findUnknownScripts(page: string, markdown: string, scripts: readonly string[]): string[] {
+  return [...markdown.matchAll(/\bnpm run (?:--silent )?([\w:-]+)/g)]
+    .map((match) => match[1] ?? '')
+    .filter((script) => !scripts.includes(script))
+    .map((script) => `${page} tells people to run "npm run ${script}", which package.json does not have.`);
+}
+
+describe('docs/errors.md', () => {
+  const rows = readErrorRows(read('docs/errors.md'));
+
+  it('has exactly one row for every error code, with its status and retry class', () => {
+    const documented = rows.map(({ code, httpStatus, retry }) => ({ code, httpStatus, retry }));
+    const real = Object.entries(errorCodes).map(([code, { httpStatus, retry }]) => ({ code, httpStatus, retry }));
+    const byCode = (a: { code: string }, b: { code: string }) => (a.code < b.code ? -1 : 1);
+    expect(documented.sort(byCode)).toEqual(real.sort(byCode));
+  });
+
+  it('says for every code what to do, in a whole sentence', () => {
+    for (const { code, remedy } of rows) {
+      expect(remedy.length, `${code} needs a remedy`).toBeGreaterThan(40);
+      expect(remedy, `${code} ends with a full stop`).toMatch(/\.$/);
+    }
+  });
+});
+
+describe('docs/connectors.md', () => {
+  it('has a column for every kind of connection', () => {
+    const head =
+      read('docs/connectors.md')
+        .split('\n')
+        .find((line) => /^\|\s+\|/.test(line)) ?? '';
+    for (const kind of connectionKinds) expect(head).toContain(`\`${kind}\``);
+  });
+});
+
+describe('docs/decisions', () => {
+  const records = readdirSync(join(root, 'docs/decisions')).sort();
+
+  it('are numbered without a gap', () => {
+    expect(records.length).toBeGreaterThan(5);
+    expect(records.map((name) => Number(name.slice(0, 4)))).toEqual(records.map((_, index) => index + 1));
+  });
+
+  it.each(records)('%s says context, decision, consequences and what would reopen it', (name) => {
+    const headings = [...read(`docs/decisions/${name}`).matchAll(/^## (.+)$/gm)].map((match) => match[1]);
+    expect(headings).toEqual(['Context', 'Decision', 'Consequences', 'What would reopen it']);
+  });
+});
+
+describe('every page', () => {
+  it.each(pages)('%s has links that lead somewhere', (page) => {
+    expect(findBrokenLinks(page, read(page), (path) => existsSync(join(root, path)))).toEqual([]);
+  });
+
+  it.each(pages)('%s names only npm scripts that exist', (page) => {
+    expect(findUnknownScripts(page, read(page), Object.keys(packageJson.scripts))).toEqual([]);
+  });
+});
+
+describe('the readers of this test', () => {
+  it('see a broken link and an unknown script', () => {
+    expect(findBrokenLinks('docs/a.md', '[x](b.md) [y](https://example.com) [z](#part)', () => false)).toHaveLength(1);
+    expect(findUnknownScripts('docs/a.md', 'npm run demo and npm run --silent nothing', ['demo'])).toHaveLength(1);
+  });
+});
