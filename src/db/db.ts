@@ -8,7 +8,21 @@
 import type { PgDatabase } from 'drizzle-orm/pg-core';
 import type { PostgresJsQueryResultHKT } from 'drizzle-orm/postgres-js';
 import type postgres from 'postgres';
-import type { TenantId } from '../core/ids.ts';
+import { RollcallError } from '../core/errors.ts';
+import { isUuid, type TenantId } from '../core/ids.ts';
+import type { Logger } from '../platform/logger.ts';
+import { translateFailure } from './failures.ts';
+import { openPool, type PoolRole } from './pools.ts';
+import { bindQuery, runInTransaction, type BoundSql, type Pool } from './transaction.ts';
+
+export { databaseErrorCode, isConnectionLost, translateFailure } from './failures.ts';
+export { migrate, type MigrateOptions } from './migrate.ts';
+export {
+  findEmbeddedPostgres,
+  startEmbeddedPostgres,
+  type EmbeddedOptions,
+  type EmbeddedPostgres,
+} from './embedded.ts';
 
 /** Drizzle's builder, bound to the transaction. */
 export type Query = PgDatabase<PostgresJsQueryResultHKT>;
@@ -44,3 +58,118 @@ export type Db = {
   ping(): Promise<void>;
   close(): Promise<void>;
 };
+
+export type DbOptions = {
+  /** `postgresql://user:password@host:port/database`; `?host=/folder` for a Unix socket. */
+  readonly url: string;
+  /** Connections of the tenant pool, the largest one; 10 unless given. The engine and the owner take 4 each at most. */
+  readonly max?: number;
+  /** Shown in pg_stat_activity. */
+  readonly applicationName?: string;
+  readonly log?: Pick<Logger, 'debug' | 'warn'>;
+  /** Longest wait for a free connection; 30 s unless given. */
+  readonly acquireTimeoutMs?: number;
+  /** Called with every statement and the role it runs as; for tests. */
+  readonly onStatement?: (role: PoolRole, text: string) => void;
+};
+
+const pingTimeoutMs = 5_000;
+/** How long close() waits for transactions to end before it cuts them. */
+const closeTimeoutMs = 10_000;
+
+/** Opens the pools; connections are made when first needed, so this neither waits nor fails. */
+export function openDb(options: DbOptions): Db {
+  const pools = openPools(options);
+  const live = new Set<Promise<unknown>>();
+  let isClosed = false;
+
+  async function run<T>(
+    pool: Pool,
+    open: (sql: BoundSql) => readonly PromiseLike<unknown>[],
+    work: (sql: BoundSql) => Promise<T>,
+  ): Promise<T> {
+    if (isClosed) throw new RollcallError('shutting_down', 'The database is closed because Rollcall is stopping.');
+    const running = runInTransaction(pool, open, work);
+    live.add(running);
+    try {
+      return await running;
+    } catch (error) {
+      throw translateFailure(error);
+    } finally {
+      live.delete(running);
+    }
+  }
+
+  return {
+    tenant: (tenantId, work) => {
+      // the policy casts the setting; a fault here is a bug of ours and gets a sentence instead of a cast error
+      if (!isUuid(tenantId)) throw new RollcallError('internal', `"${tenantId}" is not a tenant id.`);
+      return run(
+        pools.tenant,
+        (sql) => [sql`select set_config('rollcall.tenant_id', ${tenantId}, true)`],
+        (sql) => work({ scope: 'tenant', tenantId, sql, query: bindQuery(sql) }),
+      );
+    },
+    engine: (work) =>
+      run(
+        pools.engine,
+        () => [],
+        (sql) => work({ scope: 'engine', sql, query: bindQuery(sql) }),
+      ),
+    stage: { sql: pools.owner.sql },
+    ping: () => ping(pools.tenant.sql),
+    close: async () => {
+      isClosed = true;
+      await settleWithin(live, closeTimeoutMs);
+      await Promise.all(Object.values(pools).map(({ sql }) => sql.end({ timeout: 2 })));
+    },
+  };
+}
+
+function openPools(options: DbOptions): Record<'tenant' | 'engine' | 'owner', Pool> {
+  const max = options.max ?? 10;
+  const acquireTimeoutMs = options.acquireTimeoutMs ?? 30_000;
+  function open(role: PoolRole, connections: number): Pool {
+    const sql = openPool({
+      url: options.url,
+      role,
+      max: connections,
+      applicationName: options.applicationName ?? 'rollcall',
+      onStatement: options.onStatement,
+      onNotice: (notice) => options.log?.debug({ role, code: notice['code'] }, notice['message'] ?? 'notice'),
+    });
+    return { sql, acquireTimeoutMs };
+  }
+  return {
+    tenant: open('rollcall_tenant', max),
+    engine: open('rollcall_engine', Math.min(4, max)),
+    owner: open('owner', Math.min(4, max)),
+  };
+}
+
+async function ping(sql: postgres.Sql): Promise<void> {
+  let timer: NodeJS.Timeout | undefined;
+  const expired = new Promise<never>((_resolve, reject) => {
+    timer = setTimeout(() => {
+      reject(
+        new RollcallError('database_unavailable', `The database did not answer within ${pingTimeoutMs / 1000} s.`),
+      );
+    }, pingTimeoutMs);
+  });
+  try {
+    await Promise.race([sql`select 1`, expired]);
+  } catch (error) {
+    throw translateFailure(error);
+  } finally {
+    clearTimeout(timer);
+  }
+}
+
+async function settleWithin(promises: ReadonlySet<Promise<unknown>>, timeoutMs: number): Promise<void> {
+  let timer: NodeJS.Timeout | undefined;
+  const expired = new Promise<void>((resolve) => {
+    timer = setTimeout(resolve, timeoutMs);
+  });
+  await Promise.race([Promise.allSettled(promises), expired]);
+  clearTimeout(timer);
+}

@@ -1,0 +1,140 @@
+/**
+ * One transaction on one reserved connection. `begin` and the settings leave in the same packet as the first statement
+ * of `work` (two round trips instead of four); a lost connection rejects, and the connection is always given back or
+ * destroyed.
+ */
+import { PgDialect } from 'drizzle-orm/pg-core';
+import { PostgresJsSession, PostgresJsTransaction } from 'drizzle-orm/postgres-js';
+import type postgres from 'postgres';
+import { RollcallError } from '../core/errors.ts';
+import type { Query } from './db.ts';
+
+export type Pool = {
+  readonly sql: postgres.Sql;
+  /** Longest wait for a free connection. */
+  readonly acquireTimeoutMs: number;
+};
+
+export type BoundSql = postgres.ReservedSql & postgres.TransactionSql;
+
+const dialect = new PgDialect({ casing: 'snake_case' });
+
+/** Drizzle's builder on a transaction of ours; Drizzle's own nested transactions become savepoints. */
+export function bindQuery(sql: BoundSql): Query {
+  const session = new PostgresJsSession<BoundSql, Record<string, never>, Record<string, never>>(
+    sql,
+    dialect,
+    undefined,
+  );
+  return new PostgresJsTransaction(dialect, session, undefined);
+}
+
+/** `open` returns the statements that follow `begin`; they must not depend on each other's results. */
+export async function runInTransaction<T>(
+  pool: Pool,
+  open: (sql: BoundSql) => readonly PromiseLike<unknown>[],
+  work: (sql: BoundSql) => Promise<T>,
+): Promise<T> {
+  const reserved = await reserve(pool);
+  let isClean = false;
+  try {
+    const sql = addSavepoints(reserved);
+    const result = await workThenCommit(sql, open, work);
+    isClean = true;
+    return result;
+  } catch (error) {
+    isClean = await rollBack(reserved, error);
+    throw error;
+  } finally {
+    if (isClean) reserved.release();
+  }
+}
+
+async function workThenCommit<T>(
+  sql: BoundSql,
+  open: (sql: BoundSql) => readonly PromiseLike<unknown>[],
+  work: (sql: BoundSql) => Promise<T>,
+): Promise<T> {
+  const opened = Promise.all([sql`begin`, ...open(sql)]);
+  // awaited below; when `work` fails first, this failure is the same lost connection
+  const openFailure = opened.then(
+    () => undefined,
+    (error: unknown) => error,
+  );
+  let result: T;
+  try {
+    result = await work(sql);
+  } catch (error) {
+    throw (await openFailure) ?? error;
+  }
+  await opened;
+  const committed = await sql`commit`;
+  // Postgres answers the commit of a failed transaction with ROLLBACK and no error
+  if (committed.command === 'ROLLBACK') {
+    throw new RollcallError('internal', 'A statement failed, its failure was not passed on, and nothing was saved.');
+  }
+  return result;
+}
+
+/** True when the connection may be used again. One that can not even roll back is destroyed, never given back. */
+async function rollBack(reserved: postgres.ReservedSql, reason: unknown): Promise<boolean> {
+  try {
+    await reserved`rollback`;
+    return true;
+  } catch (error) {
+    reserved.destroy(new Error('The transaction could not be rolled back.', { cause: error ?? reason }));
+    return false;
+  }
+}
+
+async function reserve(pool: Pool): Promise<postgres.ReservedSql> {
+  const pending = pool.sql.reserve();
+  let timer: NodeJS.Timeout | undefined;
+  const expired = new Promise<'expired'>((resolve) => {
+    timer = setTimeout(resolve, pool.acquireTimeoutMs, 'expired');
+  });
+  try {
+    const winner = await Promise.race([pending, expired]);
+    if (winner !== 'expired') return winner;
+  } finally {
+    clearTimeout(timer);
+  }
+  // the reservation can not be withdrawn: give it back when it comes; if it fails, there is nothing to give back
+  pending.then(
+    (late) => late.release(),
+    () => undefined,
+  );
+  throw new RollcallError('database_unavailable', 'No database connection became free in time.', {
+    remedy: 'Raise the number of connections, or look for long transactions in pg_stat_activity.',
+    retryAfterSeconds: 5,
+  });
+}
+
+type SavepointWork<T> = (sql: postgres.TransactionSql) => T | Promise<T>;
+
+/** A reserved connection lacks what postgres.js's own `begin` adds; Drizzle needs `savepoint`. */
+function addSavepoints(reserved: postgres.ReservedSql): BoundSql {
+  let count = 0;
+  async function savepoint<T>(nameOrWork: string | SavepointWork<T>, named?: SavepointWork<T>): Promise<T> {
+    const work = typeof nameOrWork === 'string' ? named : nameOrWork;
+    if (work === undefined) throw new TypeError('savepoint needs a function');
+    count += 1;
+    const name = `rollcall_${count}`;
+    await reserved.unsafe(`savepoint ${name}`);
+    let result: T;
+    try {
+      result = await work(bound);
+    } catch (error) {
+      await reserved.unsafe(`rollback to savepoint ${name}`);
+      throw error;
+    }
+    await reserved.unsafe(`release savepoint ${name}`);
+    return result;
+  }
+  function prepare(): Promise<never> {
+    return Promise.reject(new TypeError('Two-phase commit is not used.'));
+  }
+  // the same function object, so that what Drizzle and callers hold is one client
+  const bound = Object.assign(reserved, { savepoint, prepare }) as unknown as BoundSql;
+  return bound;
+}

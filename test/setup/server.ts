@@ -1,0 +1,88 @@
+/**
+ * Global setup: one Postgres per test run and one migrated template in it, made when the first project asks and shared
+ * by all projects of the run. TEST_DATABASE_URL names a server to use instead; its login must be able to create
+ * databases and roles.
+ */
+import { mkdtemp, chmod, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import postgres from 'postgres';
+import type { TestProject } from 'vitest/node';
+import { migrate, startEmbeddedPostgres } from '../../src/db/db.ts';
+import { parseDatabaseUrl } from '../../src/db/pools.ts';
+
+declare module 'vitest' {
+  export interface ProvidedContext {
+    /** Url of database `postgres` (or the given one), for making and dropping databases. */
+    adminUrl: string;
+    templateDatabase: string;
+  }
+}
+
+type Running = { readonly adminUrl: string; readonly template: string; readonly stop: () => Promise<void> };
+
+let running: Promise<Running> | undefined;
+let users = 0;
+
+export default async function setup(project: TestProject): Promise<() => Promise<void>> {
+  users += 1;
+  running ??= start();
+  const { adminUrl, template, stop } = await running;
+  project.provide('adminUrl', adminUrl);
+  project.provide('templateDatabase', template);
+  return async () => {
+    users -= 1;
+    if (users > 0) return;
+    running = undefined;
+    await stop();
+  };
+}
+
+async function start(): Promise<Running> {
+  const given = process.env['TEST_DATABASE_URL'];
+  if (given !== undefined && given !== '') return withTemplate(given, async () => undefined);
+  const folder = await mkdtemp(join(tmpdir(), 'rollcall-test-'));
+  // mkdtemp makes 0700, and the account the server runs as must enter it
+  await chmod(folder, 0o755);
+  const server = await startEmbeddedPostgres({
+    dataFolder: folder,
+    cacheFolder: join(tmpdir(), `rollcall-cache-${process.getuid?.() ?? 0}`),
+    testMode: true,
+  });
+  return withTemplate(withDatabase(server.url, 'postgres'), async () => {
+    await server.stop();
+    await rm(folder, { recursive: true, force: true });
+  });
+}
+
+async function withTemplate(adminUrl: string, stop: () => Promise<void>): Promise<Running> {
+  const template = `rollcall_template_${process.pid}`;
+  const admin = openAdmin(adminUrl);
+  try {
+    await admin.unsafe(`create database ${template}`);
+    await migrate({ url: withDatabase(adminUrl, template) });
+  } catch (error) {
+    await admin.end();
+    await stop();
+    throw error;
+  }
+  return {
+    adminUrl,
+    template,
+    stop: async () => {
+      await admin.unsafe(`drop database if exists ${template} with (force)`);
+      await admin.end();
+      await stop();
+    },
+  };
+}
+
+export function withDatabase(url: string, database: string): string {
+  const changed = new URL(url);
+  changed.pathname = `/${database}`;
+  return changed.href;
+}
+
+export function openAdmin(url: string): postgres.Sql {
+  return postgres({ ...parseDatabaseUrl(url), max: 1, onnotice: () => undefined });
+}
