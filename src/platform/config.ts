@@ -1,5 +1,6 @@
-/** platform/config: the configuration of the HTTP servers and the log. */
+/** platform/config: the configuration of the HTTP servers, of outbound connections and of the log. */
 import { z } from 'zod';
+import { createAddressPolicy } from './address-policy.ts';
 import { logLevels } from './logger.ts';
 
 const port = z.int().min(0).max(65535);
@@ -49,3 +50,31 @@ export const loggingConfigSchema = z.strictObject({
   level: z.enum(logLevels).default('info').describe('Lowest level that is written.'),
 });
 export type LoggingConfig = z.infer<typeof loggingConfigSchema>;
+
+export const outboundConfigSchema = z.strictObject({
+  allowPrivateRanges: z
+    .array(
+      z.string().min(1).refine(isRangeOrHost, { error: 'must be an address range like 10.1.0.0/16 or a host name' }),
+    )
+    .max(1000)
+    .default([])
+    .describe(
+      'Private address ranges and host names that connections and webhooks may reach. Without them only public addresses are dialed.',
+    ),
+  allowPlainLdap: z
+    .boolean()
+    .default(false)
+    .describe('Permits LDAP without TLS. Passwords and personal data then cross the network readable.'),
+});
+export type OutboundConfig = z.infer<typeof outboundConfigSchema>;
+
+function isRangeOrHost(text: string): boolean {
+  if (!text.includes('/')) return /^[0-9A-Za-z._:-]+$/.test(text);
+  try {
+    createAddressPolicy([text]);
+    return true;
+  } catch {
+    // the refinement turns false into a fault with its path
+    return false;
+  }
+}

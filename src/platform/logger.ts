@@ -27,6 +27,7 @@ const allowedFields = new Set([
   'host',
   'port',
   'version',
+  'serverVersion',
   'url',
   'path',
   'file',
