@@ -94,7 +94,7 @@ const rooms: readonly Room[] = [
   {
     room: 'outbox',
     floor: 6,
-    mayImport: ['db', 'platform', 'core'],
+    mayImport: ['audit', 'db', 'platform', 'core'],
     purpose: 'messages that leave when a commit does',
   },
   { room: 'db', floor: 7, mayImport: ['platform', 'core'], purpose: 'scopes, migrator, embedded Postgres, schema' },
