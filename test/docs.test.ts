@@ -3,8 +3,11 @@ import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import packageJson from '../package.json' with { type: 'json' };
+import { parse } from 'yaml';
 import { errorCodes } from '../src/core/errors.ts';
+import { guardLimitsSchema } from '../src/core/policy.ts';
 import { connectionKinds } from '../src/core/vocabulary.ts';
+import { connectionDocument, parseConnectionDocument } from '../src/reconciliation/connection-document.ts';
 
 const root = join(import.meta.dirname, '..');
 const read = (path: string) => readFileSync(join(root, path), 'utf8');
@@ -67,6 +70,38 @@ describe('docs/connectors.md', () => {
         .split('\n')
         .find((line) => /^\|\s+\|/.test(line)) ?? '';
     for (const kind of connectionKinds) expect(head).toContain(`\`${kind}\``);
+  });
+});
+
+/** Names in backticks in the first column of the table below a heading. */
+function readKeys(markdown: string, heading: string): string[] {
+  const from = markdown.indexOf(`\n${heading}\n`);
+  const section = markdown.slice(from, markdown.indexOf('\n#', from + heading.length));
+  return [...section.matchAll(/^\| (`[^|]+) \|/gm)].flatMap((row) =>
+    [...(row[1] ?? '').matchAll(/`(\w+)`/g)].map((match) => match[1] ?? ''),
+  );
+}
+
+describe('the document of a connection', () => {
+  const page = read('docs/connectors.md');
+
+  it('is described key by key, no more and no less', () => {
+    const keys = Object.keys(connectionDocument.shape);
+    expect(readKeys(page, '## The document of a connection').sort()).toEqual(keys.sort());
+  });
+
+  it('has every guard described', () => {
+    const keys = Object.keys(guardLimitsSchema.shape);
+    expect(readKeys(page, '### Guards').sort()).toEqual(keys.sort());
+  });
+
+  it.each(['README.md', 'docs/connectors.md'])('has examples in %s that are valid', (path) => {
+    const examples = [...read(path).matchAll(/```yaml\n([\s\S]*?)```/g)].map((match) => parse(match[1] ?? ''));
+    const documents = examples.filter(
+      (example: unknown) => typeof example === 'object' && example !== null && 'kind' in example,
+    );
+    expect(documents.length).toBeGreaterThan(0);
+    for (const example of documents) expect(() => parseConnectionDocument(example)).not.toThrow();
   });
 });
 
