@@ -1,0 +1,117 @@
+/**
+ * One https request: bounded in time and size, no redirects, the answer whole or an error. node:https rather than
+ * fetch, because a certificate authority and a resolver of its own belong to each connection (operations.md).
+ */
+import { Agent, request as sendRequest } from 'node:https';
+import type { IncomingMessage } from 'node:http';
+import { isIP } from 'node:net';
+import type { LookupFunction } from 'node:net';
+import { getCACertificates } from 'node:tls';
+import { RollcallError, isRollcallError } from '../../core/errors.ts';
+import { describeTransportFailure } from './transport-failures.ts';
+
+/** How the composition root says where connections may go (platform/dialer): `lookup` refuses forbidden addresses. */
+export type ConnectOptions = { readonly lookup?: LookupFunction; readonly ca?: readonly string[] };
+
+export type HttpRequest = {
+  readonly url: string;
+  readonly method: 'GET' | 'POST';
+  readonly headers: Readonly<Record<string, string>>;
+  readonly body?: string;
+  readonly timeoutMs: number;
+  readonly maxBytes: number;
+  readonly signal: AbortSignal;
+};
+
+export type HttpReply = {
+  readonly status: number;
+  readonly headers: Readonly<Record<string, string>>;
+  readonly text: string;
+};
+
+/** `close` ends the kept connections; call it when the read or test is over. */
+export type HttpsChannel = { send(request: HttpRequest): Promise<HttpReply>; close(): void };
+
+export function openHttpsChannel(connect: ConnectOptions, caPem: string | undefined): HttpsChannel {
+  const extra = [...(connect.ca ?? []), ...(caPem === undefined ? [] : [caPem])];
+  const agent = new Agent({
+    keepAlive: true,
+    maxSockets: 8,
+    ...(extra.length === 0 ? {} : { ca: [...getCACertificates('default'), ...extra] }),
+    ...(connect.lookup === undefined ? {} : { lookup: connect.lookup }),
+  });
+  return {
+    send: async (request) => {
+      await checkLiteralAddress(request.url, connect.lookup);
+      return exchange(agent, request);
+    },
+    close: () => agent.destroy(),
+  };
+}
+
+/** Node never calls `lookup` for a host that already is an address, so such a host is checked here. */
+export async function checkLiteralAddress(url: string, lookup: LookupFunction | undefined): Promise<void> {
+  const host = new URL(url).hostname.replace(/^\[|\]$/g, '');
+  if (lookup === undefined || isIP(host) === 0) return;
+  await new Promise<void>((resolve, reject) => {
+    lookup(host, { all: true }, (error) => (error === null ? resolve() : reject(translate(error, url))));
+  });
+}
+
+function translate(error: unknown, url: string): RollcallError {
+  if (isRollcallError(error)) return error;
+  if (error instanceof Error && isRollcallError(error.cause)) return error.cause;
+  return describeTransportFailure(error, new URL(url).host);
+}
+
+async function exchange(agent: Agent, request: HttpRequest): Promise<HttpReply> {
+  const timeout = AbortSignal.timeout(request.timeoutMs);
+  const signal = AbortSignal.any([request.signal, timeout]);
+  try {
+    signal.throwIfAborted();
+    const incoming = await new Promise<IncomingMessage>((resolve, reject) => {
+      const outgoing = sendRequest(request.url, { agent, method: request.method, headers: request.headers, signal });
+      outgoing.on('response', resolve);
+      outgoing.on('error', reject);
+      outgoing.end(request.body);
+    });
+    const text = await readText(incoming, request);
+    return { status: incoming.statusCode ?? 0, headers: flatHeaders(incoming), text };
+  } catch (error) {
+    request.signal.throwIfAborted();
+    if (timeout.aborted) {
+      const host = new URL(request.url).host;
+      const seconds = request.timeoutMs / 1_000;
+      throw new RollcallError('directory_unreachable', `${host} did not answer within ${seconds} seconds.`, {
+        cause: error,
+        raw: 'ETIMEDOUT',
+      });
+    }
+    throw translate(error, request.url);
+  }
+}
+
+async function readText(incoming: IncomingMessage, request: HttpRequest): Promise<string> {
+  const chunks: Buffer[] = [];
+  let bytes = 0;
+  for await (const chunk of incoming as AsyncIterable<Buffer>) {
+    bytes += chunk.length;
+    if (bytes > request.maxBytes) {
+      incoming.destroy();
+      throw new RollcallError(
+        'directory_limit',
+        `An answer of ${new URL(request.url).host} is larger than ${request.maxBytes / 1_048_576} MiB.`,
+        { remedy: 'Nothing was changed. Ask for help if it happens again.' },
+      );
+    }
+    chunks.push(chunk);
+  }
+  return Buffer.concat(chunks, bytes).toString('utf8');
+}
+
+function flatHeaders(incoming: IncomingMessage): Record<string, string> {
+  const entries = Object.entries(incoming.headers).flatMap(([name, value]) =>
+    value === undefined ? [] : [[name, Array.isArray(value) ? value.join(', ') : value] as const],
+  );
+  return Object.fromEntries(entries);
+}

@@ -1,0 +1,126 @@
+/**
+ * DNS, TCP and TLS to both hosts before the first token, each on its own: MSAL says only "endpoints_resolution_error"
+ * for all three (A5), and an admin needs to know which one it was.
+ */
+import { lookup as systemLookup } from 'node:dns';
+import { connect, isIP } from 'node:net';
+import type { LookupFunction } from 'node:net';
+import { connect as connectTls, getCACertificates } from 'node:tls';
+import { describeError, isRollcallError } from '../../core/errors.ts';
+import type { TestStep } from '../contract/contract.ts';
+import type { ConnectOptions } from './https-exchange.ts';
+import { checkLiteralAddress } from './https-exchange.ts';
+import { describeTransportFailure } from './transport-failures.ts';
+
+const stepTimeoutMs = 5_000;
+
+type Place = { readonly host: string; readonly name: string; readonly port: number; readonly url: string };
+
+function placeOf(url: string): Place {
+  const parsed = new URL(url);
+  const name = parsed.hostname.replace(/^\[|\]$/g, '');
+  return { url, name, host: parsed.host, port: Number(parsed.port === '' ? 443 : parsed.port) };
+}
+
+type Check = (place: Place) => Promise<void>;
+
+/** Yields one step for each of dns, tcp, tls; ends after the first that failed. */
+export async function* checkHosts(
+  urls: readonly string[],
+  options: ConnectOptions,
+  caPem: string | undefined,
+  signal: AbortSignal,
+): AsyncGenerator<TestStep> {
+  const places = [...new Set(urls)].map(placeOf);
+  const lookup = options.lookup ?? (systemLookup as LookupFunction);
+  const extra = [...(options.ca ?? []), ...(caPem === undefined ? [] : [caPem])];
+  const ca = extra.length === 0 ? undefined : [...getCACertificates('default'), ...extra];
+  const checks: readonly { step: string; done: string; check: Check }[] = [
+    { step: 'dns', done: 'resolves', check: async (place) => resolveName(place, options, lookup, signal) },
+    { step: 'tcp', done: 'answers', check: async (place) => openTcp(place, lookup, signal) },
+    { step: 'tls', done: 'has a valid certificate', check: async (place) => openTls(place, lookup, ca, signal) },
+  ];
+  for (const { step, done, check } of checks) {
+    for (const place of places) {
+      const failed = await failureOf(step, place, check, signal);
+      if (failed !== null) {
+        yield failed;
+        return;
+      }
+    }
+    const names = places.map((place) => place.host).join(' and ');
+    const verb = places.length === 1 ? done : done.replace(/^has /, 'have ').replace(/s$/, '');
+    yield { step, outcome: 'ok', message: `${names} ${verb}.` };
+  }
+}
+
+async function failureOf(step: string, place: Place, check: Check, signal: AbortSignal): Promise<TestStep | null> {
+  try {
+    await check(place);
+    return null;
+  } catch (error) {
+    signal.throwIfAborted();
+    const failure = isRollcallError(error) ? error : describeTransportFailure(error, place.host);
+    const raw = failure.raw === undefined ? {} : { raw: failure.raw };
+    return { step, outcome: 'failed', message: describeError(failure), ...raw, facts: { host: place.host } };
+  }
+}
+
+async function resolveName(
+  place: Place,
+  options: ConnectOptions,
+  lookup: LookupFunction,
+  signal: AbortSignal,
+): Promise<void> {
+  await checkLiteralAddress(place.url, options.lookup);
+  if (isIP(place.name) !== 0) return;
+  await bounded(signal, (done) => {
+    lookup(place.name, { all: true }, (error) => done(error));
+    return () => undefined;
+  });
+}
+
+async function openTcp(place: Place, lookup: LookupFunction, signal: AbortSignal): Promise<void> {
+  await bounded(signal, (done) => {
+    const socket = connect({ host: place.name, port: place.port, lookup });
+    socket.once('connect', () => done(null)).on('error', done);
+    return () => socket.destroy();
+  });
+}
+
+async function openTls(
+  place: Place,
+  lookup: LookupFunction,
+  ca: readonly string[] | undefined,
+  signal: AbortSignal,
+): Promise<void> {
+  await bounded(signal, (done) => {
+    const socket = connectTls({
+      host: place.name,
+      port: place.port,
+      lookup,
+      ...(isIP(place.name) === 0 ? { servername: place.name } : {}),
+      ...(ca === undefined ? {} : { ca: [...ca] }),
+    });
+    socket.once('secureConnect', () => done(null)).on('error', done);
+    return () => socket.destroy();
+  });
+}
+
+/** Waits for `done`, at most the step's time; always cleans up. */
+async function bounded(signal: AbortSignal, start: (done: (error: Error | null) => void) => () => void): Promise<void> {
+  const limit = AbortSignal.any([signal, AbortSignal.timeout(stepTimeoutMs)]);
+  signal.throwIfAborted();
+  let cleanUp: (() => void) | undefined;
+  let onAbort: (() => void) | undefined;
+  try {
+    await new Promise<void>((resolve, reject) => {
+      onAbort = () => reject(Object.assign(new Error('No answer in time.'), { code: 'ETIMEDOUT' }));
+      limit.addEventListener('abort', onAbort, { once: true });
+      cleanUp = start((error) => (error === null ? resolve() : reject(error)));
+    });
+  } finally {
+    cleanUp?.();
+    if (onAbort !== undefined) limit.removeEventListener('abort', onAbort);
+  }
+}

@@ -1,0 +1,205 @@
+/**
+ * A full read is the initial delta round of users and of groups; a delta read replays their links. Both rounds run
+ * side by side as one stream of events; `complete` comes only after both reached their deltaLink.
+ */
+import { RollcallError, isRollcallError } from '../../core/errors.ts';
+import type { DirectoryEvent } from '../contract/contract.ts';
+import type { EntraCursor } from './cursor.ts';
+import type { PageItem } from './delta-page.ts';
+import { readRound } from './delta-round.ts';
+import type { GraphSession } from './graph-session.ts';
+import { readMembers } from './group-members.ts';
+import { mergeStreams } from './merge-streams.ts';
+import { createNotices } from './notices.ts';
+import type { Notices } from './notices.ts';
+import { groupObject, memberChanges, tombstone, userObject } from './objects.ts';
+import type { Selection } from './selection.ts';
+import { deltaUrl } from './selection.ts';
+
+export type DirectoryRead = {
+  readonly session: GraphSession;
+  readonly selection: Selection;
+  readonly tenant: string;
+  /** Null for a full read. */
+  readonly from: EntraCursor | null;
+  readonly now: Date;
+  /** The caller's own; an aborted read must not complete, even when everything has arrived by then. */
+  readonly signal: AbortSignal;
+  /** Ends the requests under way; called when one of the rounds fails. */
+  readonly stop: () => void;
+};
+
+type Batch = readonly DirectoryEvent[];
+
+const maxMembersPerEvent = 5_000;
+
+export async function* readDirectory(read: DirectoryRead): AsyncGenerator<DirectoryEvent> {
+  const { session, selection, from } = read;
+  const notices = createNotices();
+  const losses: Losses = new Map();
+  const usersUrl = from?.usersDeltaLink ?? deltaUrl(session.graphUrl, 'users', selection.user);
+  const groupsUrl = from?.groupsDeltaLink ?? deltaUrl(session.graphUrl, 'groups', selection.group);
+  const toGroupEvents = from === null ? fullGroupEvents(notices, losses) : deltaGroupEvents(notices);
+  const merged = mergeStreams<Batch, string>(
+    [
+      readRound(session, 'users', usersUrl, userEvents(notices)),
+      readRound(session, 'groups', groupsUrl, toGroupEvents),
+    ],
+    read.stop,
+  );
+  let links: readonly string[];
+  try {
+    links = yield* flatten(merged, read.signal);
+  } catch (error) {
+    if (from === null || !isRollcallError(error, 'directory_history_lost')) throw error;
+    yield { type: 'reset', reason: error.message };
+    return;
+  }
+  for (const [group, changes] of losses) yield* rereadGroup(session, group, changes);
+  yield* notices.summary();
+  read.signal.throwIfAborted();
+  const [usersDeltaLink = '', groupsDeltaLink = ''] = links;
+  const cursor: EntraCursor = {
+    v: 1,
+    usersDeltaLink,
+    groupsDeltaLink,
+    select: selection.hash,
+    tenant: read.tenant,
+    at: read.now.toISOString(),
+  };
+  yield { type: 'complete', mode: from === null ? 'full' : 'delta', cursor };
+}
+
+async function* flatten<R>(
+  batches: AsyncGenerator<Batch, R, undefined>,
+  signal: AbortSignal,
+): AsyncGenerator<DirectoryEvent, R, undefined> {
+  try {
+    for (;;) {
+      const next = await batches.next();
+      if (next.done === true) return next.value;
+      for (const event of next.value) {
+        signal.throwIfAborted();
+        yield event;
+      }
+    }
+  } finally {
+    // When our reader leaves early, the requests under way have to end.
+    await batches.return(undefined as R);
+  }
+}
+
+function userEvents(notices: Notices): (items: readonly PageItem[]) => Batch {
+  let withFlag = 0;
+  return (items) => {
+    const events: DirectoryEvent[] = [];
+    const unreadable: PageItem[] = [];
+    for (const item of items) {
+      if (item.removed !== null) {
+        events.push(tombstone(item, 'user'));
+        continue;
+      }
+      const object = userObject(item);
+      if (object === null) unreadable.push(item);
+      else {
+        withFlag += 1;
+        events.push({ type: 'upsert', object });
+      }
+    }
+    // Too narrow a permission gives objects without their properties, not an error.
+    if (unreadable.length > 0 && withFlag === 0) throw tooNarrow(unreadable.length);
+    for (const item of unreadable) {
+      const why = 'Skipped: the directory does not say whether this user is enabled.';
+      events.push(...notices.note('account_enabled_missing', why, item.id));
+    }
+    return events;
+  };
+}
+
+function tooNarrow(count: number): RollcallError {
+  return new RollcallError(
+    'directory_permission',
+    'The application sees users, but not whether they are enabled: its permission is too narrow.',
+    {
+      remedy:
+        'Add the application permission User.Read.All (User.ReadBasic.All is not enough) and grant admin consent.',
+      raw: 'accountEnabled',
+      details: { users: count },
+    },
+  );
+}
+
+/** Groups that lost a member while the full read went on: member -> is in it, as the round said last. */
+type Losses = Map<string, Map<string, boolean>>;
+
+/**
+ * In a full read members only accumulate. A removal that happens while it goes on comes in the same round, and only
+ * there, so the group is read once more at the end.
+ */
+function fullGroupEvents(notices: Notices, losses: Losses): (items: readonly PageItem[]) => Batch {
+  return (items) =>
+    items.flatMap((item) => {
+      if (item.removed !== null) {
+        losses.delete(item.id);
+        return [tombstone(item, 'group')];
+      }
+      const { added, removed, ignored } = memberChanges(item.raw['members@delta']);
+      const changes = losses.get(item.id) ?? (removed.length > 0 ? new Map<string, boolean>() : null);
+      if (changes !== null) {
+        losses.set(item.id, changes);
+        for (const anchor of added) changes.set(anchor, true);
+        for (const anchor of removed) changes.set(anchor, false);
+      }
+      notices.countIgnoredMembers(ignored);
+      return [{ type: 'upsert' as const, object: groupObject(item) }, ...memberEvents(item.id, 'add', added)];
+    });
+}
+
+function deltaGroupEvents(notices: Notices): (items: readonly PageItem[]) => Batch {
+  return (items) =>
+    items.flatMap((item) => {
+      if (item.removed !== null) return [tombstone(item, 'group')];
+      const { added, removed, ignored } = memberChanges(item.raw['members@delta']);
+      notices.countIgnoredMembers(ignored);
+      return [
+        { type: 'upsert' as const, object: groupObject(item) },
+        ...memberEvents(item.id, 'remove', removed),
+        ...memberEvents(item.id, 'add', added),
+      ];
+    });
+}
+
+function memberEvents(
+  groupAnchor: string,
+  change: 'set' | 'add' | 'remove',
+  anchors: readonly string[],
+): DirectoryEvent[] {
+  const events: DirectoryEvent[] = [];
+  for (let from = 0; from < anchors.length; from += maxMembersPerEvent) {
+    events.push({
+      type: 'members',
+      groupAnchor,
+      change,
+      memberAnchors: anchors.slice(from, from + maxMembersPerEvent),
+    });
+  }
+  return events;
+}
+
+/** The list may lag behind the round, so what the round said about a member wins. */
+async function* rereadGroup(
+  session: GraphSession,
+  group: string,
+  changes: ReadonlyMap<string, boolean>,
+): AsyncGenerator<DirectoryEvent> {
+  yield { type: 'members', groupAnchor: group, change: 'set', memberAnchors: [] };
+  for await (const anchors of readMembers(session, group)) {
+    yield* memberEvents(
+      group,
+      'add',
+      anchors.filter((anchor) => changes.get(anchor) !== false),
+    );
+  }
+  const added = [...changes].filter(([, isIn]) => isIn).map(([anchor]) => anchor);
+  yield* memberEvents(group, 'add', added);
+}

@@ -1,0 +1,286 @@
+/**
+ * GET /v1.0/{users,groups}/delta as directories.md A1 and A9 describe it: rounds of pages, opaque links, the quirks a
+ * client has to survive. A round remembers which objects it still has to show; each is rendered when its page is served.
+ */
+import type { OpaqueTokens } from './opaque-tokens.ts';
+import type { Random } from './random.ts';
+import type { Reply } from './reply.ts';
+import { graphError, json } from './reply.ts';
+import type { DirectoryEntry, Edge, ObjectType, PropertyValue, TenantState } from './tenant-state.ts';
+
+export type DeltaBehavior = {
+  userPageSize: number;
+  groupPageSize: number;
+  /** At most so many edges of one group on a page: bigger groups repeat on later pages. */
+  edgesPerPage: number;
+  /** An empty page with a nextLink after every so many pages; 0 = never. */
+  emptyPageEvery: number;
+  /** Whether users/delta shows a restored user (issue #5821: often it does not). */
+  showsRestored: boolean;
+  /** Recently deleted objects shown as `@removed` in the initial round. */
+  showsRemovedInitially: boolean;
+};
+
+export const usualBehavior: DeltaBehavior = {
+  userPageSize: 200,
+  groupPageSize: 100,
+  edgesPerPage: 500,
+  emptyPageEvery: 0,
+  showsRestored: true,
+  showsRemovedInitially: true,
+};
+
+type Item = { readonly id: string; readonly edges: readonly Edge[] };
+type Round = {
+  readonly type: ObjectType;
+  readonly select: readonly string[];
+  readonly since: number;
+  /** Everything up to here is in `items`; what changes later is added when the end is reached. */
+  seenUpTo: number;
+  items: Item[];
+  pagesServed: number;
+};
+
+export type DeltaContext = {
+  readonly state: TenantState;
+  readonly tokens: OpaqueTokens;
+  readonly behavior: DeltaBehavior;
+  readonly random: Random;
+  readonly tenantId: string;
+  readonly root: string;
+  readonly permissions: ReadonlySet<string>;
+  readonly now: () => Date;
+};
+
+const tokenLifetimeMs = 7 * 24 * 3_600_000;
+const basicProperties = new Set(['id', 'displayName', 'givenName', 'surname', 'mail', 'userPrincipalName']);
+const defaultProperties: Record<ObjectType, readonly string[]> = {
+  user: [
+    'businessPhones',
+    'displayName',
+    'givenName',
+    'jobTitle',
+    'mail',
+    'mobilePhone',
+    'officeLocation',
+    'surname',
+    'userPrincipalName',
+  ],
+  group: ['displayName', 'description', 'mail', 'mailNickname', 'securityEnabled', 'groupTypes', 'members'],
+};
+/** Selectable, but kept outside the directory store (A1 "Not tracked"). */
+const untracked = new Set(['skills', 'interests', 'mailboxSettings', 'aboutMe', 'birthday']);
+
+export type DeltaRounds = { answer(context: DeltaContext, type: ObjectType, query: string): Reply };
+
+/** Query parameters in the raw form of the URL: tokens must not be decoded. */
+function rawParameters(query: string): Map<string, string> {
+  const parameters = new Map<string, string>();
+  for (const part of query.split('&').filter((text) => text !== '')) {
+    const at = part.indexOf('=');
+    parameters.set(decodeURIComponent(part.slice(0, at)).toLowerCase(), part.slice(at + 1));
+  }
+  return parameters;
+}
+
+function refuseOptions(parameters: ReadonlyMap<string, string>): Reply | null {
+  const isContinuation = parameters.has('$skiptoken') || parameters.has('$deltatoken');
+  if (parameters.has('$skiptoken') && parameters.size > 1) {
+    return graphError(400, 'BadRequest', 'Query options can not be combined with $skiptoken.');
+  }
+  for (const name of ['$top', '$orderby', '$expand']) {
+    if (parameters.has(name)) return graphError(400, 'Request_UnsupportedQuery', `${name} is not supported.`);
+  }
+  const filter = parameters.get('$filter');
+  if (filter === undefined || isContinuation) return null;
+  const clauses = decodeURIComponent(filter).split(/ or /i);
+  const isAllowed = clauses.length <= 50 && clauses.every((clause) => /^\s*id eq '[^']+'\s*$/i.test(clause));
+  return isAllowed ? null : graphError(400, 'Request_UnsupportedQuery', 'Only id eq is supported, at most 50 times.');
+}
+
+export function createDeltaRounds(): DeltaRounds {
+  const rounds = new Map<string, Round>();
+
+  const serve = (context: DeltaContext, id: string, round: Round): Reply => {
+    round.pagesServed += 1;
+    const path = `${context.root}/v1.0/${round.type}s/delta`;
+    const { emptyPageEvery } = context.behavior;
+    const isEmpty = emptyPageEvery > 0 && round.pagesServed % emptyPageEvery === 0;
+    const page = isEmpty ? [] : round.items.splice(0, pageSize(context.behavior, round));
+    const value = page.map((item) => render(context, round, item));
+    if (round.items.length === 0 && round.seenUpTo < context.state.sequence()) {
+      round.items = changesSince(context, round, round.seenUpTo);
+      round.seenUpTo = context.state.sequence();
+    }
+    const metadata = `${context.root}/v1.0/$metadata#${round.type}s`;
+    if (round.items.length > 0 || isEmpty) {
+      const skip = context.tokens.seal({ kind: 'skip', round: id, page: round.pagesServed });
+      return json({ '@odata.context': metadata, '@odata.nextLink': `${path}?$skiptoken=${skip}`, value });
+    }
+    rounds.delete(id);
+    return json({
+      '@odata.context': metadata,
+      '@odata.deltaLink': `${path}?$deltatoken=${sealDelta(context, round)}`,
+      value,
+    });
+  };
+
+  const start = (context: DeltaContext, round: Round): Reply => {
+    const id = context.random.guid();
+    rounds.set(id, round);
+    return serve(context, id, round);
+  };
+
+  return {
+    answer: (context, type, query) => {
+      const parameters = rawParameters(query);
+      const refused = refuseOptions(parameters);
+      if (refused !== null) return refused;
+      const skip = parameters.get('$skiptoken');
+      if (skip !== undefined) {
+        const payload = context.tokens.open(skip);
+        const id = payload?.['kind'] === 'skip' ? String(payload['round']) : '';
+        const round = rounds.get(id);
+        if (round === undefined || round.type !== type) return graphError(400, 'BadRequest', 'Unknown $skiptoken.');
+        return serve(context, id, round);
+      }
+      const delta = parameters.get('$deltatoken');
+      if (delta !== undefined && delta !== 'latest') return resume(context, type, delta, start);
+      const select = selectOf(parameters, type);
+      if (select.some((name) => untracked.has(name))) {
+        return graphError(501, 'NotImplemented', 'This operation target is not yet supported.');
+      }
+      const seenUpTo = context.state.sequence();
+      const round: Round = { type, select, since: 0, seenUpTo, items: [], pagesServed: 0 };
+      if (delta === undefined) round.items = initialItems(context, round);
+      return start(context, round);
+    },
+  };
+}
+
+function selectOf(parameters: ReadonlyMap<string, string>, type: ObjectType): readonly string[] {
+  const select = parameters.get('$select');
+  return select === undefined
+    ? defaultProperties[type]
+    : decodeURIComponent(select)
+        .split(',')
+        .map((name) => name.trim());
+}
+
+function pageSize(behavior: DeltaBehavior, round: Round): number {
+  if (round.type === 'user') return behavior.userPageSize;
+  let edges = 0;
+  let size = 0;
+  for (const item of round.items) {
+    edges += item.edges.length;
+    if (size > 0 && (edges > behavior.edgesPerPage || size >= behavior.groupPageSize)) break;
+    // The same group twice on one page does not happen: a big group goes on on the next one.
+    if (size > 0 && round.items[size - 1]?.id === item.id) break;
+    size += 1;
+  }
+  return Math.max(size, 1);
+}
+
+function sealDelta(context: DeltaContext, round: Round): string {
+  return context.tokens.seal({
+    kind: 'delta',
+    type: round.type,
+    tenant: context.tenantId,
+    select: round.select.join(','),
+    at: context.now().getTime(),
+    sequence: round.seenUpTo,
+    unique: context.random.integer(1e9),
+  });
+}
+
+function resume(
+  context: DeltaContext,
+  type: ObjectType,
+  token: string,
+  start: (context: DeltaContext, round: Round) => Reply,
+): Reply {
+  const payload = context.tokens.open(token);
+  if (payload?.['kind'] !== 'delta' || payload['type'] !== type || payload['tenant'] !== context.tenantId) {
+    return graphError(400, 'BadRequest', 'Badly formed $deltatoken.');
+  }
+  if (context.now().getTime() - Number(payload['at']) > tokenLifetimeMs) {
+    return graphError(400, 'syncStateNotFound', 'The delta token is expired and data must be synchronized again.');
+  }
+  const since = Number(payload['sequence']);
+  const select = String(payload['select']).split(',');
+  const round: Round = { type, select, since, seenUpTo: context.state.sequence(), items: [], pagesServed: 0 };
+  round.items = changesSince(context, round, since);
+  return start(context, round);
+}
+
+function itemsOf(context: DeltaContext, round: Round, entry: DirectoryEntry, edges: readonly Edge[]): Item[] {
+  if (edges.length === 0 || !round.select.includes('members')) return [{ id: entry.id, edges: [] }];
+  const items: Item[] = [];
+  for (let from = 0; from < edges.length; from += context.behavior.edgesPerPage) {
+    items.push({ id: entry.id, edges: edges.slice(from, from + context.behavior.edgesPerPage) });
+  }
+  return items;
+}
+
+function initialItems(context: DeltaContext, round: Round): Item[] {
+  const { state, behavior, random } = context;
+  const entries = [...state.entries.values()].filter(
+    (entry) => entry.type === round.type && (entry.deletion === null || behavior.showsRemovedInitially),
+  );
+  return random.shuffle(entries).flatMap((entry) => {
+    const isShown = (edge: Edge): boolean =>
+      edge.isPresent && (state.isLive(edge.memberId) || !state.entries.has(edge.memberId));
+    return itemsOf(context, round, entry, [...entry.edges.values()].filter(isShown));
+  });
+}
+
+function changesSince(context: DeltaContext, round: Round, since: number): Item[] {
+  const changed = [...context.state.entries.values()].filter((entry) => entry.type === round.type);
+  return context.random.shuffle(changed).flatMap((entry) => {
+    const edges = [...entry.edges.values()].filter((edge) => edge.changedAt > since);
+    if (entry.deletion !== null) return entry.deletion.changedAt > since ? [{ id: entry.id, edges: [] }] : [];
+    const isSelected = round.select.some((name) => (entry.properties.get(name)?.changedAt ?? 0) > since);
+    const isRestored = context.behavior.showsRestored && entry.restoredAt > since;
+    const hasMembers = round.select.includes('members') && edges.length > 0;
+    const isShown = isSelected || isRestored || hasMembers || entry.createdAt > since;
+    return isShown ? itemsOf(context, round, entry, edges) : [];
+  });
+}
+
+function render(context: DeltaContext, round: Round, item: Item): Record<string, unknown> {
+  const entry = context.state.entries.get(item.id);
+  if (entry === undefined || entry.deletion?.kind === 'hard') return { id: item.id, '@removed': { reason: 'deleted' } };
+  if (entry.deletion !== null) return { id: item.id, '@removed': { reason: 'changed' } };
+  const rendered: Record<string, unknown> = {
+    ...renderProperties(context, entry, round.select),
+    id: entry.id,
+  };
+  if (item.edges.length > 0) {
+    rendered['members@delta'] = item.edges.map((edge) => ({
+      '@odata.type': `#microsoft.graph.${edge.type}`,
+      id: edge.memberId,
+      ...(edge.isPresent ? {} : { '@removed': { reason: 'deleted' } }),
+    }));
+  }
+  return rendered;
+}
+
+/** Never set = absent, cleared = null. With User.ReadBasic.All only the basic properties have values. */
+export function renderProperties(
+  context: Pick<DeltaContext, 'permissions'>,
+  entry: DirectoryEntry,
+  select: readonly string[],
+): Record<string, PropertyValue> {
+  const isBasic = entry.type === 'user' && !canReadAllUsers(context.permissions);
+  const rendered: Record<string, PropertyValue> = {};
+  for (const name of select) {
+    const property = entry.properties.get(name);
+    if (property === undefined || (isBasic && !basicProperties.has(name))) continue;
+    rendered[name] = property.value;
+  }
+  return rendered;
+}
+
+export function canReadAllUsers(permissions: ReadonlySet<string>): boolean {
+  return permissions.has('User.Read.All') || permissions.has('Directory.Read.All');
+}

@@ -1,0 +1,249 @@
+/**
+ * test/simulators/entra: Microsoft's sign-in service and Graph in one https server on a loopback port, for tests, the
+ * demo and the sandbox. Its behavior follows the documented facts of Graph delta queries, including the awkward ones;
+ * time and chance are handed in. Mutate the tenant through `tenant`, spoil answers through `fault`.
+ */
+import { readFileSync } from 'node:fs';
+import { createServer } from 'node:https';
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import type { Socket } from 'node:net';
+import type { AddressInfo } from 'node:net';
+import { createDeltaRounds, usualBehavior } from './delta-rounds.ts';
+import type { DeltaBehavior, DeltaContext } from './delta-rounds.ts';
+import type { Fault, RouteName } from './faults.ts';
+import { connectionFaults, createFaultQueue, spoil } from './faults.ts';
+import { answerGraph, routeOf } from './graph-routes.ts';
+import { createOpaqueTokens } from './opaque-tokens.ts';
+import type { Random } from './random.ts';
+import { createRandom } from './random.ts';
+import type { Reply } from './reply.ts';
+import { graphError } from './reply.ts';
+import type { TenantState } from './tenant-state.ts';
+import { createTenantState } from './tenant-state.ts';
+import type { AppRegistration } from './token-endpoint.ts';
+import { answerOpenId, answerToken } from './token-endpoint.ts';
+
+const certificate = (name: string): URL => new URL(`certificates/${name}`, import.meta.url);
+
+/** PEM of the authority that signed the simulator's certificate, and the file it stands in. */
+export const testCaPem: string = readFileSync(certificate('test-ca.pem'), 'utf8');
+export const testCaFile: URL = certificate('test-ca.pem');
+
+export type LoggedRequest = {
+  readonly route: RouteName;
+  readonly method: string;
+  readonly url: string;
+  readonly headers: Readonly<Record<string, string | string[] | undefined>>;
+  readonly body: string;
+};
+
+export type EntraSimulator = {
+  /** https://127.0.0.1:port, authority and Graph root at once. */
+  readonly url: string;
+  readonly tenantId: string;
+  readonly app: AppRegistration;
+  readonly caPem: string;
+  readonly tenant: TenantState;
+  readonly random: Random;
+  readonly behavior: DeltaBehavior;
+  readonly requests: readonly LoggedRequest[];
+  clearRequests(): void;
+  fault(fault: Fault): void;
+  clearFaults(): void;
+  /** Every coming token request is refused with this AADSTS number; null ends it. */
+  refuseTokens(aadsts: number | null): void;
+  stop(): Promise<void>;
+};
+
+export type SimulatorOptions = {
+  readonly seed?: number;
+  readonly now?: () => Date;
+  readonly port?: number;
+  readonly behavior?: Partial<DeltaBehavior>;
+};
+
+type Shared = {
+  readonly options: SimulatorOptions;
+  readonly tenantId: string;
+  readonly app: AppRegistration;
+  readonly tenant: TenantState;
+  readonly random: Random;
+  readonly behavior: DeltaBehavior;
+  readonly tokens: ReturnType<typeof createOpaqueTokens>;
+  readonly deltas: ReturnType<typeof createDeltaRounds>;
+  readonly faults: ReturnType<typeof createFaultQueue>;
+  readonly requests: LoggedRequest[];
+  root: string;
+  refusedWith: number | null;
+  readonly now: () => Date;
+};
+
+function createShared(options: SimulatorOptions): Shared {
+  const random = createRandom(options.seed ?? 1);
+  const app: AppRegistration = {
+    clientId: random.guid(),
+    clientSecret: `sim~${random.guid().replaceAll('-', '')}`,
+    secretExpiresAt: null,
+    isEnabled: true,
+    hasConsent: true,
+    isBlockedByPolicy: false,
+    permissions: ['User.Read.All', 'GroupMember.Read.All'],
+    expiresInSeconds: 3_599,
+  };
+  const tenantId = random.guid();
+  return {
+    options,
+    tenantId,
+    app,
+    random,
+    tenant: createTenantState(random),
+    behavior: { ...usualBehavior, ...options.behavior },
+    tokens: createOpaqueTokens(`key of seed ${options.seed ?? 1}`),
+    deltas: createDeltaRounds(),
+    faults: createFaultQueue(),
+    requests: [],
+    root: '',
+    refusedWith: null,
+    now: options.now ?? (() => new Date()),
+  };
+}
+
+function answerRequest(shared: Shared, route: RouteName, request: LoggedRequest, url: URL): Reply {
+  const tenantId = url.pathname.split('/')[1] ?? '';
+  const signIn = { ...shared, graphRoot: shared.root, random: () => shared.random.next() };
+  if (route === 'token') return answerToken(signIn, tenantId, request.body, shared.refusedWith);
+  if (route === 'openid') return answerOpenId(signIn, tenantId);
+  const token = shared.tokens.open(String(request.headers['authorization'] ?? '').replace(/^Bearer /, ''));
+  if (token?.['kind'] !== 'access' || Number(token['until']) <= shared.now().getTime()) {
+    return graphError(401, 'InvalidAuthenticationToken', 'Access token is empty, expired or not valid.', {
+      'www-authenticate':
+        'Bearer realm="", authorization_uri="https://login.microsoftonline.com/common/oauth2/authorize"',
+    });
+  }
+  const context: DeltaContext = {
+    ...shared,
+    state: shared.tenant,
+    permissions: new Set(String(token['permissions']).split(' ')),
+  };
+  return answerGraph(context, shared.deltas, {
+    method: request.method,
+    path: url.pathname.slice('/v1.0'.length),
+    query: request.url.split('?')[1] ?? '',
+    headers: Object.fromEntries(Object.entries(request.headers).map(([name, value]) => [name, String(value ?? '')])),
+    body: request.body,
+  });
+}
+
+function routeOfUrl(url: URL): RouteName {
+  if (url.pathname.endsWith('/oauth2/v2.0/token')) return 'token';
+  if (url.pathname.endsWith('/.well-known/openid-configuration')) return 'openid';
+  return url.pathname.startsWith('/v1.0/') ? routeOf(decodeURI(url.pathname.slice('/v1.0'.length))) : 'unknown';
+}
+
+async function readBody(incoming: IncomingMessage): Promise<string> {
+  const chunks: Buffer[] = [];
+  for await (const chunk of incoming) chunks.push(chunk as Buffer);
+  return Buffer.concat(chunks).toString('utf8');
+}
+
+function send(outgoing: ServerResponse, reply: Reply, fault: Fault | null): void {
+  const text = typeof reply.body === 'string' ? reply.body : JSON.stringify(reply.body);
+  const body = Buffer.from(text, 'utf8');
+  const headers = { 'content-type': 'application/json', 'x-ms-resource-unit': '1', ...reply.headers };
+  if (fault?.type === 'hang') return;
+  if (fault?.type === 'reset') {
+    outgoing.socket?.resetAndDestroy();
+    return;
+  }
+  outgoing.writeHead(reply.status, {
+    ...headers,
+    ...(fault?.type === 'huge' ? {} : { 'content-length': body.length }),
+  });
+  if (fault?.type === 'reset_in_body' || fault?.type === 'truncated') {
+    const isReset = fault.type === 'reset_in_body';
+    outgoing.write(body.subarray(0, Math.floor(body.length / 2)), () =>
+      isReset ? outgoing.socket?.resetAndDestroy() : outgoing.socket?.destroy(),
+    );
+    return;
+  }
+  if (fault?.type === 'huge') writeHuge(outgoing);
+  else outgoing.end(body);
+}
+
+/** 100 MB of white space, valid JSON if anybody ever waited for its end. */
+function writeHuge(outgoing: ServerResponse): void {
+  const block = Buffer.alloc(1024 * 1024, 0x20);
+  let left = 100;
+  const more = (): void => {
+    if (outgoing.destroyed) return;
+    if (left === 0) {
+      outgoing.end('{}');
+      return;
+    }
+    left -= 1;
+    outgoing.write(block, more);
+  };
+  more();
+}
+
+async function handle(shared: Shared, incoming: IncomingMessage, outgoing: ServerResponse): Promise<void> {
+  const body = await readBody(incoming);
+  const url = new URL(incoming.url ?? '/', shared.root);
+  const route = routeOfUrl(url);
+  const logged: LoggedRequest = {
+    route,
+    method: incoming.method ?? 'GET',
+    url: incoming.url ?? '/',
+    headers: incoming.headers,
+    body,
+  };
+  shared.requests.push(logged);
+  const fault = shared.faults.take(route);
+  const answer = (): Reply => answerRequest(shared, route, logged, url);
+  const isSpoiled = fault !== null && !connectionFaults.has(fault.type);
+  send(outgoing, isSpoiled ? spoil(fault, `${shared.root}${logged.url}`, answer) : answer(), fault);
+}
+
+/** Starts on 127.0.0.1; `stop` ends every connection. */
+export async function startEntraSimulator(options: SimulatorOptions = {}): Promise<EntraSimulator> {
+  const shared = createShared(options);
+  const tls = { key: readFileSync(certificate('server-key.pem')), cert: readFileSync(certificate('server.pem')) };
+  const sockets = new Set<Socket>();
+  const server = createServer(tls, (incoming, outgoing) => {
+    handle(shared, incoming, outgoing).catch((error: unknown) => {
+      outgoing.destroy(error instanceof Error ? error : new Error(String(error)));
+    });
+  });
+  server.on('connection', (socket: Socket) => {
+    sockets.add(socket);
+    socket.on('close', () => sockets.delete(socket));
+  });
+  // A client that gives up in the middle of a handshake is its own affair.
+  server.on('tlsClientError', (_error, socket) => socket.destroy());
+  await new Promise<void>((resolve, reject) => {
+    server.once('error', reject);
+    server.listen(options.port ?? 0, '127.0.0.1', resolve);
+  });
+  shared.root = `https://127.0.0.1:${(server.address() as AddressInfo).port}`;
+  return {
+    url: shared.root,
+    tenantId: shared.tenantId,
+    app: shared.app,
+    caPem: testCaPem,
+    tenant: shared.tenant,
+    random: shared.random,
+    behavior: shared.behavior,
+    requests: shared.requests,
+    clearRequests: () => shared.requests.splice(0),
+    fault: (fault) => shared.faults.add(fault),
+    clearFaults: () => shared.faults.clear(),
+    refuseTokens: (aadsts) => {
+      shared.refusedWith = aadsts;
+    },
+    stop: async () => {
+      const closed = new Promise<void>((resolve) => server.close(() => resolve()));
+      for (const socket of sockets) socket.destroy();
+      await closed;
+    },
+  };
+}
