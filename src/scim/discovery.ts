@@ -1,0 +1,115 @@
+/** Discovery (RFC 7644 section 4, RFC 7643 sections 5 to 7): what this service can do, told to clients that ask. */
+import { RollcallError } from '../core/errors.ts';
+import { publishedDefinitions, enterpriseUrn } from './definitions.ts';
+import { isRecord, type Json, type JsonObject } from './json.ts';
+import { listResponse, maxCount } from './list.ts';
+import type { BaseUrl } from './present.ts';
+import type { ScimAnswer, ScimRequest } from './request.ts';
+import { groupModel, userModel, type ResourceModel } from './schema-model.ts';
+import { discoverySchemas } from './discovery-schemas.ts';
+import { notFound } from './scim-error.ts';
+
+const configUrn = 'urn:ietf:params:scim:schemas:core:2.0:ServiceProviderConfig';
+const resourceTypeUrn = 'urn:ietf:params:scim:schemas:core:2.0:ResourceType';
+
+/** RFC 7643 section 5. */
+export function serviceProviderConfig(request: ScimRequest): Promise<ScimAnswer> {
+  return Promise.resolve({
+    status: 200,
+    body: {
+      schemas: [configUrn],
+      patch: { supported: true },
+      bulk: { supported: false, maxOperations: 0, maxPayloadSize: 0 },
+      filter: { supported: true, maxResults: maxCount },
+      changePassword: { supported: false },
+      sort: { supported: true },
+      etag: { supported: true },
+      pagination: {
+        cursor: false,
+        index: true,
+        defaultPaginationMethod: 'index',
+        defaultPageSize: 100,
+        maxPageSize: maxCount,
+      },
+      authenticationSchemes: [
+        {
+          type: 'oauthbearertoken',
+          name: 'OAuth Bearer Token',
+          description: 'A token of this connection in the Authorization header.',
+          specUri: 'https://www.rfc-editor.org/info/rfc6750',
+          primary: true,
+        },
+      ],
+      meta: { resourceType: 'ServiceProviderConfig', location: `${request.base}/ServiceProviderConfig` },
+    },
+  });
+}
+
+/** RFC 7643 section 6. */
+function resourceTypesOf(base: BaseUrl): JsonObject[] {
+  const describe = (model: ResourceModel, description: string, schemaExtensions: JsonObject[]): JsonObject => ({
+    schemas: [resourceTypeUrn],
+    id: model.name,
+    name: model.name,
+    endpoint: `/${model.endpoint}`,
+    description,
+    schema: model.urn,
+    schemaExtensions,
+    meta: { resourceType: 'ResourceType', location: `${base}/ResourceTypes/${model.name}` },
+  });
+  return [
+    describe(userModel, 'User Account', [{ schema: enterpriseUrn, required: false }]),
+    describe(groupModel, 'Group', []),
+  ];
+}
+
+function schemasOf(base: BaseUrl): JsonObject[] {
+  return [...coreSchemas, ...discoverySchemas].map((schema) => ({
+    ...schema,
+    meta: { resourceType: 'Schema', location: `${base}/Schemas/${idOf(schema)}` },
+  }));
+}
+
+/** scimmy's descriptions, as plain JSON; an empty list of canonical values says nothing and is left out. */
+const coreSchemas: readonly JsonObject[] = publishedDefinitions.map((definition) => {
+  const described = JSON.parse(JSON.stringify(definition.describe())) as JsonObject;
+  const attributes = described['attributes'];
+  return { ...described, attributes: Array.isArray(attributes) ? attributes.map(tidy) : [] };
+});
+
+function tidy(attribute: Json): Json {
+  if (!isRecord(attribute)) return attribute;
+  const { canonicalValues, subAttributes, ...rest } = attribute;
+  return {
+    ...rest,
+    ...(Array.isArray(canonicalValues) && canonicalValues.length > 0 ? { canonicalValues } : {}),
+    ...(Array.isArray(subAttributes) ? { subAttributes: subAttributes.map(tidy) } : {}),
+  };
+}
+
+export const resourceTypes = collection(resourceTypesOf);
+export const schemas = collection(schemasOf);
+
+/** A discovery list, and one of its members by id. Filters are forbidden on them (RFC 7644 section 4). */
+function collection(all: (base: BaseUrl) => JsonObject[]): {
+  readonly list: (request: ScimRequest) => Promise<ScimAnswer>;
+  readonly get: (request: ScimRequest) => Promise<ScimAnswer>;
+} {
+  return {
+    list: async (request) => {
+      if (request.query.has('filter')) throw new RollcallError('forbidden', 'Discovery lists can not be filtered.');
+      const items = all(request.base);
+      return Promise.resolve({ status: 200, body: listResponse(items, items.length, 1) });
+    },
+    get: async (request) => {
+      const wanted = request.id.toLowerCase();
+      const found = all(request.base).find((item) => idOf(item).toLowerCase() === wanted);
+      if (found === undefined) throw notFound();
+      return Promise.resolve({ status: 200, body: found });
+    },
+  };
+}
+
+function idOf(item: JsonObject): string {
+  return typeof item['id'] === 'string' ? item['id'] : '';
+}

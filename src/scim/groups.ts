@@ -1,0 +1,173 @@
+/** /Groups: the group's own attributes as a document, its members as a change that never reads the others. */
+import { newId } from '../core/ids.ts';
+import type { Db, TenantTx } from '../db/db.ts';
+import type { PushedGroup, Pushes } from '../reconciliation/reconciliation.ts';
+import { readKey, sameJson, type JsonObject } from './json.ts';
+import { MemberChange } from './member-change.ts';
+import { normalizeResource } from './normalize.ts';
+import { applyPatch, readOperations } from './patch.ts';
+import { etagOf, locationOf, presentResource } from './present.ts';
+import { readProjection, shows, type Projection } from './projection.ts';
+import { checkIfMatch, isNotModified, type ResourceHandlers, type ScimAnswer, type ScimRequest } from './request.ts';
+import { groupModel } from './schema-model.ts';
+import { badRequest } from './scim-error.ts';
+import { readMemberFacts, readObject, type StoredObject } from './store.ts';
+import { keepExternalId, requiredText, textOrNull } from './users.ts';
+
+type Wish = { readonly document: JsonObject; readonly members: MemberChange };
+type Resources = { readonly db: Db; readonly pushes: Pushes };
+
+export function createGroups(resources: Resources): ResourceHandlers {
+  const { db, pushes } = resources;
+  return {
+    get: (request) => getGroup(db, request),
+    create: (request) => createGroup(resources, request),
+
+    replace: async (request) => {
+      const projection = projectionOf(request);
+      const given = normalizeResource(groupModel, request.body);
+      const members = membersOf(request.body);
+      const object = await db.tenant(request.context.tenantId, async (tx) => {
+        const anchor = await changeGroup(tx, pushes, request, (before) => ({
+          document: keepExternalId(request.body, before, given),
+          members,
+        }));
+        return readGroup(tx, request, anchor, projection);
+      });
+      return answer(200, request, object, projection);
+    },
+
+    /** 204 without reading members, unless the client asks for attributes (RFC 7644 section 3.5.2). */
+    patch: async (request) => {
+      const operations = readOperations(request.body);
+      const wantsBody = request.query.has('attributes');
+      const projection = projectionOf(request);
+      const object = await db.tenant(request.context.tenantId, async (tx) => {
+        const anchor = await changeGroup(tx, pushes, request, (before) => applyPatch(groupModel, before, operations));
+        return wantsBody ? readGroup(tx, request, anchor, projection) : null;
+      });
+      return object === null ? { status: 204 } : answer(200, request, object, projection);
+    },
+
+    remove: async (request) => {
+      const { context } = request;
+      await db.tenant(context.tenantId, async (tx) => {
+        const before = await readObject(tx, context, groupModel, request.id, { relations: false, lock: true });
+        checkIfMatch(request, before.version);
+        await pushes.remove(tx, context, 'group', before.anchor);
+      });
+      return { status: 204 };
+    },
+  };
+}
+
+async function getGroup(db: Db, request: ScimRequest): Promise<ScimAnswer> {
+  const projection = projectionOf(request);
+  const object = await db.tenant(request.context.tenantId, (tx) => readGroup(tx, request, request.id, projection));
+  if (isNotModified(request, object.version)) return { status: 304, headers: { ETag: etagOf(object.version) } };
+  return answer(200, request, object, projection);
+}
+
+function readGroup(tx: TenantTx, request: ScimRequest, id: string, projection: Projection): Promise<StoredObject> {
+  return readObject(tx, request.context, groupModel, id, { relations: shows(projection, 'members') });
+}
+
+async function createGroup({ db, pushes }: Resources, request: ScimRequest): Promise<ScimAnswer> {
+  const { context } = request;
+  const projection = projectionOf(request);
+  const document = normalizeResource(groupModel, request.body);
+  const members = membersOf(request.body);
+  const anchor = newId();
+  const object = await db.tenant(context.tenantId, async (tx) => {
+    const written = await pushes.writeGroup(tx, context, toPushedGroup(anchor, document), 'new');
+    await changeMembers(tx, pushes, request, anchor, members);
+    if (members.namesReplacement) return readGroup(tx, request, anchor, projection);
+    return { anchor, resource: document, relations: [], ...written };
+  });
+  const created = answer(201, request, object, projection);
+  return { ...created, headers: { ...created.headers, Location: locationOf(groupModel, anchor, request.base) } };
+}
+
+/** Locks the group's row, writes what differs; members are touched only where the request names them. */
+async function changeGroup(
+  tx: TenantTx,
+  pushes: Pushes,
+  request: ScimRequest,
+  compute: (before: JsonObject) => Wish,
+): Promise<string> {
+  const { context } = request;
+  const before = await readObject(tx, context, groupModel, request.id, { relations: false, lock: true });
+  checkIfMatch(request, before.version);
+  const { document, members } = compute(before.resource);
+  if (!sameJson(before.resource, document)) {
+    await pushes.writeGroup(tx, context, toPushedGroup(before.anchor, document), { version: before.version });
+  }
+  await changeMembers(tx, pushes, request, before.anchor, members);
+  return before.anchor;
+}
+
+async function changeMembers(
+  tx: TenantTx,
+  pushes: Pushes,
+  request: ScimRequest,
+  anchor: string,
+  members: MemberChange,
+): Promise<void> {
+  warnOfForeign(request, anchor, members);
+  if (members.isEmpty) return;
+  const { result } = members;
+  if (members.namesReplacement && 'replace' in result) await guardReplacement(tx, request, anchor, result.replace);
+  await pushes.changeMembers(tx, request.context, anchor, result);
+}
+
+/**
+ * A full replacement in which nobody is known is a mistake of the client (ids of another directory), not a wish to
+ * empty the group: 400 unless the group is empty anyway (scim.md rule 4).
+ */
+async function guardReplacement(
+  tx: TenantTx,
+  request: ScimRequest,
+  anchor: string,
+  ids: readonly string[],
+): Promise<void> {
+  const facts = await readMemberFacts(tx, request.context, anchor, ids);
+  if (facts.isAnyKnown || !facts.hasMembers) return;
+  throw badRequest('invalidValue', 'None of the members is known in this connection; the group was left as it is.');
+}
+
+function warnOfForeign(request: ScimRequest, anchor: string, members: MemberChange): void {
+  if (members.foreign.size === 0) return;
+  request.log.warn(
+    { connectionId: request.context.connectionId, group: anchor, foreignIds: members.foreign.size },
+    'a request named members by ids that are not of this service; they were left out',
+  );
+}
+
+/** Members of POST and PUT. A body that does not name them leaves them as they are: absence is not deletion. */
+function membersOf(body: JsonObject): MemberChange {
+  const members = new MemberChange();
+  const given = readKey(body, 'members');
+  if (given !== undefined && given !== null) members.replaceBy(given);
+  return members;
+}
+
+function projectionOf(request: ScimRequest): Projection {
+  return readProjection(groupModel, request.query.get('attributes'), request.query.get('excludedattributes'));
+}
+
+function answer(status: number, request: ScimRequest, object: StoredObject, projection: Projection): ScimAnswer {
+  return {
+    status,
+    body: presentResource(groupModel, object, request.base, projection),
+    headers: { ETag: etagOf(object.version) },
+  };
+}
+
+function toPushedGroup(anchor: string, resource: JsonObject): PushedGroup {
+  return {
+    anchor,
+    displayName: requiredText(resource, 'displayName'),
+    externalId: textOrNull(resource['externalId']),
+    resource,
+  };
+}

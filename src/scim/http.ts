@@ -1,0 +1,185 @@
+/** SCIM over Express: authentication, body and query, content types, errors. Default-deny: it guards every path. */
+import express, {
+  type ErrorRequestHandler,
+  type Request,
+  type RequestHandler,
+  type Response,
+  type Router,
+} from 'express';
+import { RollcallError } from '../core/errors.ts';
+import { newId } from '../core/ids.ts';
+import { parseBody, type JsonObject } from './json.ts';
+import type { Handler, ScimAnswer } from './request.ts';
+import type { ScimCaller, ScimOptions } from './scim.ts';
+import { answerError, errorUrn, notFound } from './scim-error.ts';
+
+type Method = 'GET' | 'POST' | 'PUT' | 'PATCH' | 'DELETE';
+
+export type Endpoint = {
+  /** Below the connection's base path; matched in any case, as clients spell it. */
+  readonly path: string;
+  readonly maxBodyBytes: number;
+  readonly methods: Readonly<Partial<Record<Method, Handler>>>;
+};
+
+type HttpOptions = Pick<ScimOptions, 'authenticate' | 'log' | 'publicUrl'>;
+
+const scimType = 'application/scim+json';
+const jsonType = 'application/json';
+
+export function mountEndpoints(router: Router, options: HttpOptions, endpoints: readonly Endpoint[]): void {
+  router.use('/:connectionId', guard(options));
+  for (const endpoint of endpoints) {
+    const body = express.raw({ type: () => true, limit: endpoint.maxBodyBytes });
+    router.all(`/:connectionId${endpoint.path}`, body, dispatch(options, endpoint));
+  }
+  // RFC 7644 section 3.11: a connection's token is no user
+  for (const path of ['/Me', '/Bulk', '/.search']) {
+    router.all(`/:connectionId${path}`, (request, response) => sendNotImplemented(request, response));
+  }
+  router.use(() => {
+    throw notFound();
+  });
+  router.use(sendError(options));
+}
+
+/** Resolves the token; another connection's token gets the answer an unknown one gets. */
+function guard(options: HttpOptions): RequestHandler {
+  return async (request, response, next) => {
+    const match = /^bearer +(\S+)$/i.exec(request.get('authorization') ?? '');
+    const caller = match?.[1] === undefined ? null : await options.authenticate(match[1]);
+    const isAllowed =
+      caller !== null && caller.connectionId === request.params['connectionId']?.toString().toLowerCase();
+    if (!isAllowed) {
+      throw new RollcallError('unauthenticated', 'The bearer token is missing, unknown, or not of this connection.');
+    }
+    setCaller(response, caller);
+    next();
+  };
+}
+
+function dispatch(options: HttpOptions, endpoint: Endpoint): RequestHandler {
+  return async (request, response) => {
+    const method = request.method === 'HEAD' ? 'GET' : request.method;
+    const handler = isMethod(method) ? endpoint.methods[method] : undefined;
+    if (handler === undefined) throw methodNotAllowed(endpoint);
+    const caller = callerOf(response);
+    const requestId = newId();
+    const base = baseOf(options, request, caller);
+    const answer = await handler({
+      context: { tenantId: caller.tenantId, connectionId: caller.connectionId, requestId },
+      tokenId: caller.tokenId,
+      base,
+      id: textParam(request, 'id'),
+      query: readQuery(request),
+      ifMatch: request.get('if-match'),
+      ifNoneMatch: request.get('if-none-match'),
+      body: readBody(request, method),
+      log: options.log,
+    });
+    send(request, response, answer, { 'X-Request-Id': requestId });
+  };
+}
+
+function isMethod(text: string): text is Method {
+  return ['GET', 'POST', 'PUT', 'PATCH', 'DELETE'].includes(text);
+}
+
+function methodNotAllowed(endpoint: Endpoint): RollcallError {
+  return new RollcallError('method_not_allowed', 'This method is not supported here.', {
+    details: { allow: Object.keys(endpoint.methods).join(', ') },
+  });
+}
+
+function setCaller(response: Response, caller: ScimCaller): void {
+  response.locals['scimCaller'] = caller;
+}
+
+function callerOf(response: Response): ScimCaller {
+  const caller: unknown = response.locals['scimCaller'];
+  // the guard ran before: it throws or sets the caller
+  return caller as ScimCaller;
+}
+
+function textParam(request: Request, name: string): string {
+  const value = request.params[name];
+  return typeof value === 'string' ? value : '';
+}
+
+function baseOf(options: HttpOptions, request: Request, caller: ScimCaller): string {
+  // baseUrl is where app mounted us; the caller's connection, not the path's spelling of it
+  const origin = options.publicUrl ?? `${request.protocol}://${request.host}`;
+  return `${origin}${request.baseUrl}/${caller.connectionId}`;
+}
+
+/** Parameter names in any case; the first of a repeated one. */
+function readQuery(request: Request): ReadonlyMap<string, string> {
+  const start = request.url.indexOf('?');
+  const query = new Map<string, string>();
+  if (start < 0) return query;
+  for (const [name, value] of new URLSearchParams(request.url.slice(start + 1))) {
+    const key = name.toLowerCase();
+    if (!query.has(key)) query.set(key, value);
+  }
+  return query;
+}
+
+function readBody(request: Request, method: string): JsonObject {
+  if (method === 'GET' || method === 'DELETE') return {};
+  const type = request.get('content-type')?.split(';', 1)[0]?.trim().toLowerCase() ?? '';
+  if (type !== '' && type !== scimType && type !== jsonType) {
+    throw new RollcallError('unsupported_media_type', `The body must be ${scimType} or ${jsonType}.`);
+  }
+  const body: unknown = request.body;
+  return parseBody(Buffer.isBuffer(body) ? body.toString('utf8') : '');
+}
+
+// ---------------------------------------------------------------- answers
+
+/** RFC type unless the client asks for plain JSON, in Accept or by what it sends (OneLogin). */
+function contentTypeFor(request: Request): string {
+  const accept = request.get('accept')?.toLowerCase() ?? '';
+  if (accept.includes(scimType)) return scimType;
+  if (accept.includes(jsonType)) return jsonType;
+  const sent = request.get('content-type')?.toLowerCase() ?? '';
+  return sent.startsWith(jsonType) ? jsonType : scimType;
+}
+
+function send(
+  request: Request,
+  response: Response,
+  answer: ScimAnswer,
+  more: Readonly<Record<string, string>> = {},
+): void {
+  response.status(answer.status).set({ 'Cache-Control': 'no-store', ...more, ...answer.headers });
+  if (answer.body === undefined) {
+    response.end();
+    return;
+  }
+  // written by ourselves: Express would compute an ETag of its own over the body
+  const text = JSON.stringify(answer.body);
+  response.set({
+    'Content-Type': `${contentTypeFor(request)}; charset=utf-8`,
+    'Content-Length': String(Buffer.byteLength(text)),
+  });
+  response.end(request.method === 'HEAD' ? undefined : text);
+}
+
+function sendNotImplemented(request: Request, response: Response): void {
+  send(request, response, {
+    status: 501,
+    body: { schemas: [errorUrn], status: '501', detail: 'This service does not offer this endpoint.' },
+  });
+}
+
+function sendError(options: HttpOptions): ErrorRequestHandler {
+  return (error, request, response, next) => {
+    if (response.headersSent) {
+      next(error);
+      return;
+    }
+    const { status, headers, body, isOurs } = answerError(error);
+    if (isOurs) options.log.error({ err: error as unknown, method: request.method }, 'a SCIM request failed');
+    send(request, response, { status, headers, body: { ...body } as JsonObject });
+  };
+}

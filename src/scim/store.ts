@@ -1,0 +1,172 @@
+/** Reads of pushed objects. Every statement names tenant, connection and kind; writes go through Pushes. */
+import type { PushContext } from '../reconciliation/reconciliation.ts';
+import type { TenantTx } from '../db/db.ts';
+import type { Fragment } from './filter-sql.ts';
+import { isRecord, type Json, type JsonObject } from './json.ts';
+import type { ResourceModel } from './schema-model.ts';
+import { notFound } from './scim-error.ts';
+
+export type Place = Pick<PushContext, 'tenantId' | 'connectionId'>;
+
+export type StoredObject = {
+  readonly anchor: string;
+  readonly resource: JsonObject;
+  readonly version: number;
+  readonly createdAt: string;
+  readonly updatedAt: string;
+  /** Groups of a user, members of a group; empty when not asked for. */
+  readonly relations: readonly Relation[];
+};
+
+/** One end of a membership. */
+export type Relation = { readonly value: string; readonly display: string | null; readonly kind: 'user' | 'group' };
+
+type Row = {
+  readonly anchor: string;
+  readonly source: unknown;
+  readonly version: string | number;
+  readonly created_at: string;
+  readonly updated_at: string;
+  readonly relations: unknown;
+};
+
+/** Longer texts are no id of ours; they are looked up all the same, so that the answer takes the same time. */
+const maxIdLength = 100;
+
+/** One object with its relations, or 404. `lock` holds the row until the transaction ends. */
+export async function readObject(
+  tx: TenantTx,
+  place: Place,
+  model: ResourceModel,
+  id: string,
+  want: { readonly relations: boolean; readonly lock?: boolean },
+): Promise<StoredObject> {
+  const { sql } = tx;
+  const anchor = id.slice(0, maxIdLength).toLowerCase();
+  const rows = await sql<Row[]>`
+    select o.anchor, o.source, o.version, o.created_at, o.updated_at, ${relationsSql(tx, model, want.relations)} as relations
+    from mirror_objects o
+    where ${liveSql(tx, place, model)} and o.anchor = ${anchor}
+    ${want.lock === true ? sql`for update of o` : sql``}`;
+  const [row] = rows;
+  if (row === undefined) throw notFound();
+  return toObject(row);
+}
+
+/** The live objects of one kind in one connection. */
+export function liveSql({ sql }: TenantTx, place: Place, model: ResourceModel): Fragment {
+  return sql`o.tenant_id = ${place.tenantId} and o.connection_id = ${place.connectionId} and o.kind = ${model.kind}
+    and o.is_pushed and o.deleted_at is null`;
+}
+
+export type PageRequest = {
+  readonly where: Fragment | null;
+  /** Null: by id, which is the order of creation. */
+  readonly orderBy: Fragment | null;
+  readonly afterAnchor: string | null;
+  readonly offset: number;
+  readonly limit: number;
+  readonly relations: boolean;
+};
+
+export async function readPage(
+  tx: TenantTx,
+  place: Place,
+  model: ResourceModel,
+  page: PageRequest,
+): Promise<StoredObject[]> {
+  const { sql } = tx;
+  const rows = await sql<Row[]>`
+    select o.anchor, o.source, o.version, o.created_at, o.updated_at, ${relationsSql(tx, model, page.relations)} as relations
+    from mirror_objects o
+    where ${matchSql(tx, place, model, page)}
+    order by ${page.orderBy === null ? sql`o.anchor` : sql`${page.orderBy}, o.anchor`}
+    limit ${page.limit} offset ${page.offset}`;
+  return rows.map(toObject);
+}
+
+export async function countObjects(
+  tx: TenantTx,
+  place: Place,
+  model: ResourceModel,
+  page: Pick<PageRequest, 'where' | 'afterAnchor'>,
+): Promise<number> {
+  const [row] = await tx.sql<{ total: string | number }[]>`
+    select count(*) as total from mirror_objects o where ${matchSql(tx, place, model, page)}`;
+  return Number(row?.total ?? 0);
+}
+
+function matchSql(
+  tx: TenantTx,
+  place: Place,
+  model: ResourceModel,
+  page: Pick<PageRequest, 'where' | 'afterAnchor'>,
+): Fragment {
+  const { sql } = tx;
+  return sql`${liveSql(tx, place, model)}
+    ${page.where === null ? sql`` : sql`and ${page.where}`}
+    ${page.afterAnchor === null ? sql`` : sql`and o.anchor > ${page.afterAnchor}`}`;
+}
+
+/** Groups of a user, or members of a group, as one JSON value; edges to ids that are not (or no longer) known stay hidden. */
+function relationsSql({ sql }: TenantTx, model: ResourceModel, isWanted: boolean): Fragment {
+  if (!isWanted) return sql`null::jsonb`;
+  const [own, other, kinds] =
+    model.kind === 'user'
+      ? [sql`e.member_anchor`, sql`e.group_anchor`, sql`r.kind = 'group'`]
+      : [sql`e.group_anchor`, sql`e.member_anchor`, sql`r.kind in ('user', 'group')`];
+  return sql`(
+    select jsonb_agg(jsonb_build_object('value', r.anchor, 'display', r.display_name, 'kind', r.kind) order by r.anchor)
+    from mirror_edges e
+    join mirror_objects r on r.tenant_id = e.tenant_id and r.connection_id = e.connection_id and ${kinds}
+      and r.anchor = ${other} and r.deleted_at is null
+    where e.tenant_id = o.tenant_id and e.connection_id = o.connection_id and ${own} = o.anchor)`;
+}
+
+/** Whether any of the ids lives in this connection, and whether the group has any member. */
+export async function readMemberFacts(
+  tx: TenantTx,
+  place: Place,
+  groupAnchor: string,
+  ids: readonly string[],
+): Promise<{ readonly isAnyKnown: boolean; readonly hasMembers: boolean }> {
+  const [row] = await tx.sql<{ known: boolean; filled: boolean }[]>`
+    select
+      exists (
+        select 1 from mirror_objects r
+        where r.tenant_id = ${place.tenantId} and r.connection_id = ${place.connectionId}
+          and r.kind in ('user', 'group') and r.deleted_at is null
+          and r.anchor in (select jsonb_array_elements_text(${JSON.stringify(ids)}::jsonb))
+      ) as known,
+      exists (
+        select 1 from mirror_edges e
+        where e.tenant_id = ${place.tenantId} and e.connection_id = ${place.connectionId}
+          and e.group_anchor = ${groupAnchor}
+      ) as filled`;
+  return { isAnyKnown: row?.known === true, hasMembers: row?.filled === true };
+}
+
+function toObject(row: Row): StoredObject {
+  return {
+    anchor: row.anchor,
+    resource: toResource(row.source),
+    version: Number(row.version),
+    createdAt: row.created_at,
+    updatedAt: row.updated_at,
+    relations: toRelations(row.relations),
+  };
+}
+
+function toResource(source: unknown): JsonObject {
+  if (!isRecord(source)) throw new TypeError('A mirror object of a SCIM connection has no resource.');
+  return source;
+}
+
+function toRelations(value: unknown): Relation[] {
+  if (!Array.isArray(value)) return [];
+  return (value as Json[]).filter(isRecord).map((one) => ({
+    value: typeof one['value'] === 'string' ? one['value'] : '',
+    display: typeof one['display'] === 'string' ? one['display'] : null,
+    kind: one['kind'] === 'group' ? 'group' : 'user',
+  }));
+}

@@ -1,0 +1,146 @@
+/** /Users: each write reads and locks one row, computes, and hands the result to Pushes, in one transaction. */
+import { newId } from '../core/ids.ts';
+import type { Db } from '../db/db.ts';
+import type { PushedUser, Pushes, Written } from '../reconciliation/reconciliation.ts';
+import { flatten } from './attributes.ts';
+import { sameJson, readKey, type JsonObject } from './json.ts';
+import { normalizeResource } from './normalize.ts';
+import { applyPatch, readOperations } from './patch.ts';
+import { etagOf, locationOf, presentResource } from './present.ts';
+import { readProjection, shows, type Projection } from './projection.ts';
+import { checkIfMatch, isNotModified, type ResourceHandlers, type ScimAnswer, type ScimRequest } from './request.ts';
+import { userModel } from './schema-model.ts';
+import { readObject, type StoredObject } from './store.ts';
+
+type Resources = { readonly db: Db; readonly pushes: Pushes };
+
+export function createUsers(resources: Resources): ResourceHandlers {
+  const { db, pushes } = resources;
+  return {
+    get: (request) => getUser(db, request),
+    create: (request) => createUser(resources, request),
+
+    replace: async (request) => {
+      const given = normalizeResource(userModel, request.body);
+      return changeUser(resources, request, (before) => keepExternalId(request.body, before, given));
+    },
+
+    patch: async (request) => {
+      const operations = readOperations(request.body);
+      return changeUser(resources, request, (before) => applyPatch(userModel, before, operations).document);
+    },
+
+    remove: async (request) => {
+      const { context } = request;
+      await db.tenant(context.tenantId, async (tx) => {
+        const before = await readObject(tx, context, userModel, request.id, { relations: false, lock: true });
+        checkIfMatch(request, before.version);
+        await pushes.remove(tx, context, 'user', before.anchor);
+      });
+      return { status: 204 };
+    },
+  };
+}
+
+async function getUser(db: Db, request: ScimRequest): Promise<ScimAnswer> {
+  const projection = projectionOf(request);
+  const object = await db.tenant(request.context.tenantId, (tx) =>
+    readObject(tx, request.context, userModel, request.id, { relations: shows(projection, 'groups') }),
+  );
+  if (isNotModified(request, object.version)) return { status: 304, headers: { ETag: etagOf(object.version) } };
+  return answer(200, request, object, projection);
+}
+
+/** One round trip besides the push itself: uniqueness is the index's word, not a read before. */
+async function createUser({ db, pushes }: Resources, request: ScimRequest): Promise<ScimAnswer> {
+  const { context } = request;
+  const projection = projectionOf(request);
+  const document = keepActive({ active: true }, normalizeResource(userModel, request.body));
+  const anchor = newId();
+  const written = await db.tenant(context.tenantId, (tx) =>
+    pushes.writeUser(tx, context, toPushedUser(anchor, document), 'new'),
+  );
+  const created = answer(201, request, toObject(anchor, document, written, []), projection);
+  return { ...created, headers: { ...created.headers, Location: locationOf(userModel, anchor, request.base) } };
+}
+
+/** Reads and locks the user, computes the new document, writes it unless nothing changed. */
+async function changeUser(
+  { db, pushes }: Resources,
+  request: ScimRequest,
+  compute: (before: JsonObject) => JsonObject,
+): Promise<ScimAnswer> {
+  const { context } = request;
+  const projection = projectionOf(request);
+  const changed = await db.tenant(context.tenantId, async (tx) => {
+    const before = await readObject(tx, context, userModel, request.id, {
+      relations: shows(projection, 'groups'),
+      lock: true,
+    });
+    checkIfMatch(request, before.version);
+    const document = keepActive(before.resource, compute(before.resource));
+    if (sameJson(before.resource, document)) return before;
+    const pushed = toPushedUser(before.anchor, document);
+    const written = await pushes.writeUser(tx, context, pushed, { version: before.version });
+    return toObject(before.anchor, document, written, before.relations);
+  });
+  return answer(200, request, changed, projection);
+}
+
+function projectionOf(request: ScimRequest): Projection {
+  return readProjection(userModel, request.query.get('attributes'), request.query.get('excludedattributes'));
+}
+
+function answer(status: number, request: ScimRequest, object: StoredObject, projection: Projection): ScimAnswer {
+  return {
+    status,
+    body: presentResource(userModel, object, request.base, projection),
+    headers: { ETag: etagOf(object.version) },
+  };
+}
+
+/** `active` that is not named keeps its value: only an explicit word may disable or enable a person. */
+function keepActive(before: JsonObject, document: JsonObject): JsonObject {
+  if (document['active'] === undefined) document['active'] = before['active'] ?? true;
+  return document;
+}
+
+/** Okta's PUT omits externalId; dropping it would lose the key by which a rehire is found. An explicit null clears it. */
+export function keepExternalId(body: JsonObject, before: JsonObject, document: JsonObject): JsonObject {
+  const kept = before['externalId'];
+  if (kept !== undefined && readKey(body, 'externalId') === undefined) document['externalId'] = kept;
+  return document;
+}
+
+function toObject(
+  anchor: string,
+  resource: JsonObject,
+  written: Written,
+  relations: StoredObject['relations'],
+): StoredObject {
+  return { anchor, resource, relations, ...written };
+}
+
+function toPushedUser(anchor: string, resource: JsonObject): PushedUser {
+  return {
+    anchor,
+    userName: requiredText(resource, 'userName'),
+    externalId: textOrNull(resource['externalId']),
+    displayName: textOrNull(resource['displayName']),
+    isActive: resource['active'] !== false,
+    attributes: flatten(resource),
+    resource,
+  };
+}
+
+/** Empty means none, for a key that must be unique. */
+export function textOrNull(value: unknown): string | null {
+  return typeof value === 'string' && value !== '' ? value : null;
+}
+
+/** A required attribute of a document that passed `finish`. */
+export function requiredText(resource: JsonObject, name: string): string {
+  const value = resource[name];
+  if (typeof value !== 'string') throw new TypeError(`The resource has no ${name}.`);
+  return value;
+}

@@ -1,0 +1,112 @@
+/** The SCIM router on a real port over a real database, and connections to talk to. */
+import { once } from 'node:events';
+import type { AddressInfo } from 'node:net';
+import express from 'express';
+import { newId, type ConnectionId } from '../../src/core/ids.ts';
+import type { Db } from '../../src/db/db.ts';
+import { systemClock } from '../../src/platform/clock.ts';
+import type { Logger } from '../../src/platform/logger.ts';
+import type { Pushes } from '../../src/reconciliation/reconciliation.ts';
+import { createScim, type ScimCaller } from '../../src/scim/scim.ts';
+import { createTenant, type TestTenant } from '../setup/database.ts';
+
+export type Answer = {
+  readonly status: number;
+  readonly headers: Headers;
+  readonly text: string;
+  /** The body as JSON; an empty object when there is none. */
+  readonly body: Record<string, unknown>;
+};
+
+export type Call = {
+  readonly body?: unknown;
+  readonly query?: Readonly<Record<string, string>>;
+  readonly headers?: Readonly<Record<string, string>>;
+};
+
+/** A SCIM client of one connection. */
+export type Client = {
+  readonly tenant: TestTenant;
+  readonly connectionId: ConnectionId;
+  readonly token: string;
+  readonly base: string;
+  send(method: string, path: string, call?: Call): Promise<Answer>;
+};
+
+export type ScimServer = {
+  readonly url: string;
+  readonly logged: readonly unknown[];
+  /** A fresh tenant with one SCIM connection, or another connection of a given tenant. */
+  connect(tenant?: TestTenant): Promise<Client>;
+  close(): Promise<void>;
+};
+
+export async function startScimServer(db: Db, pushes: Pushes): Promise<ScimServer> {
+  const callers = new Map<string, ScimCaller>();
+  const logged: unknown[] = [];
+  const app = express();
+  app.use(
+    '/scim/v2',
+    createScim({
+      db,
+      pushes,
+      authenticate: (bearer) => Promise.resolve(callers.get(bearer) ?? null),
+      clock: systemClock,
+      log: recordingLogger(logged),
+    }),
+  );
+  const server = app.listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}/scim/v2`;
+  return {
+    url,
+    logged,
+    connect: async (given) => {
+      const tenant = given ?? (await createTenant(db));
+      const connectionId = newId<ConnectionId>();
+      await insertConnection(db, tenant, connectionId);
+      const token = `token-${connectionId}`;
+      callers.set(token, { tenantId: tenant.tenantId, connectionId, tokenId: connectionId });
+      const base = `${url}/${connectionId}`;
+      return { tenant, connectionId, token, base, send: (method, path, call) => send(base, token, method, path, call) };
+    },
+    close: async () => {
+      server.closeAllConnections();
+      server.close();
+      await once(server, 'close');
+    },
+  };
+}
+
+async function insertConnection(db: Db, tenant: TestTenant, connectionId: ConnectionId): Promise<void> {
+  await db.tenant(
+    tenant.tenantId,
+    ({ sql }) => sql`
+    insert into connections (tenant_id, id, organization_id, kind, name, name_key, settings, policy, status, created_by)
+    values (${tenant.tenantId}, ${connectionId}, ${tenant.organizationId}, 'scim', ${connectionId}, ${connectionId},
+      '{}'::jsonb, '{}'::jsonb, 'active', 'system')`,
+  );
+}
+
+async function send(base: string, token: string, method: string, path: string, call: Call = {}): Promise<Answer> {
+  const query = call.query === undefined ? '' : `?${new URLSearchParams(call.query).toString()}`;
+  const { body } = call;
+  const response = await fetch(`${base}${path}${query}`, {
+    method,
+    headers: {
+      authorization: `Bearer ${token}`,
+      ...(body === undefined ? {} : { 'content-type': 'application/scim+json' }),
+      ...call.headers,
+    },
+    ...(body === undefined ? {} : { body: typeof body === 'string' ? body : JSON.stringify(body) }),
+  });
+  const text = await response.text();
+  const parsed: unknown = text === '' ? {} : JSON.parse(text);
+  return { status: response.status, headers: response.headers, text, body: parsed as Record<string, unknown> };
+}
+
+function recordingLogger(logged: unknown[]): Logger {
+  const record = (...entry: unknown[]) => void logged.push(entry);
+  const log = { trace: record, debug: record, info: record, warn: record, error: record, fatal: record };
+  return { ...log, child: () => recordingLogger(logged) } as unknown as Logger;
+}
