@@ -62,8 +62,10 @@ export type Db = {
 export type DbOptions = {
   /** `postgresql://user:password@host:port/database`; `?host=/folder` for a Unix socket. */
   readonly url: string;
-  /** Connections of the tenant pool, the largest one; 10 unless given. The engine and the owner take 4 each at most. */
+  /** Connections of the tenant pool, the largest one; 10 unless given. The owner's takes 4 at most. */
   readonly max?: number;
+  /** Connections of the engine's pool; 4 unless given, and never more than `max`. */
+  readonly engineMax?: number;
   /** Shown in pg_stat_activity. */
   readonly applicationName?: string;
   readonly log?: Pick<Logger, 'debug' | 'warn'>;
@@ -142,7 +144,7 @@ function openPools(options: DbOptions): Record<'tenant' | 'engine' | 'owner', Po
   }
   return {
     tenant: open('rollcall_tenant', max),
-    engine: open('rollcall_engine', Math.min(4, max)),
+    engine: open('rollcall_engine', Math.min(options.engineMax ?? 4, max)),
     owner: open('owner', Math.min(4, max)),
   };
 }
