@@ -1,0 +1,79 @@
+/**
+ * access/: who may do what where. Tokens, roles given by hand, memberships, exclusions, the Super Admin, and the checks
+ * that every use case of the rooms above asks for.
+ *
+ * What a person sees of a tenant is the organization of their credential and all below it; what they may change is that
+ * organization alone (R72, R73, C2). A role is the union of its live grants, whatever gave them; what a directory gave
+ * and a person took away stays away (an exclusion).
+ */
+import type { OrganizationId, UserId } from '../core/ids.ts';
+import type { TenantTx } from '../db/db.ts';
+import { authenticate, type Authenticated } from './authenticate.ts';
+import { createExclusions, type Exclusions } from './exclusions.ts';
+import { createGrants, refuseLastAdmin, type Grants } from './grants.ts';
+import { createReads, type AccessReads } from './reads.ts';
+import { activeAdmins, lockOrganizations, lockUser, organizationsAdministeredBy } from './store.ts';
+import { createSuperAdmins, type SuperAdmins } from './super-admin.ts';
+import { createTokens, type TokenDeps, type Tokens } from './tokens.ts';
+
+export type { Authenticated, ScimPrincipal } from './authenticate.ts';
+export type { Exclusion } from './exclusions-store.ts';
+export type { ExclusionInput } from './exclusions.ts';
+export type { GrantInput, GrantKey, GrantOutcome, RevokeInput, RevokeOutcome } from './grants.ts';
+export { giveManualGrantUnchecked } from './grants.ts';
+export {
+  can,
+  isOperator,
+  operatorPrincipal,
+  requireCan,
+  requireCurrent,
+  requireOwnLevel,
+  requireReach,
+  requireRecordControl,
+  requireUserInReach,
+} from './permissions.ts';
+export type { GrantView } from './reads.ts';
+export type { NewToken, TokenView } from './tokens.ts';
+export { revokeTokensCreatedBy } from './tokens.ts';
+
+export type Access = Tokens &
+  Grants &
+  Exclusions &
+  SuperAdmins &
+  AccessReads & {
+    /** Who a bearer token speaks for; null when it speaks for nobody. */
+    authenticate(text: string): Promise<Authenticated | null>;
+  };
+
+export function createAccess(deps: TokenDeps): Access {
+  const { db, pepper } = deps;
+  return {
+    ...createTokens(deps),
+    ...createGrants(db),
+    ...createExclusions(db),
+    ...createSuperAdmins(db),
+    ...createReads(db),
+    authenticate: (text) => authenticate(db, pepper, text),
+  };
+}
+
+/**
+ * Runs `deactivate` (which must end the user's active status) with the organizations the user administers and the user
+ * locked, and refuses when one of them would be left without an active Admin.
+ */
+export async function withoutLosingLastAdmin<T>(
+  tx: TenantTx,
+  userId: UserId,
+  deactivate: () => Promise<T>,
+): Promise<T> {
+  const organizationIds: OrganizationId[] = await organizationsAdministeredBy(tx, userId);
+  await lockOrganizations(tx, organizationIds);
+  await lockUser(tx, userId);
+  const before = new Map<string, readonly string[]>();
+  for (const id of organizationIds) before.set(id, await activeAdmins(tx, id));
+  const result = await deactivate();
+  for (const [id, admins] of before) {
+    if (admins.includes(userId)) refuseLastAdmin(await activeAdmins(tx, id), id);
+  }
+  return result;
+}
