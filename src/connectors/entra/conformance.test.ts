@@ -67,6 +67,7 @@ function brokenRead(
 
 describeConnectorConformance('entra on the Graph simulator', async () => {
   const simulator = await startEntraSimulator({ behavior: { userPageSize: 50, edgesPerPage: 400, emptyPageEvery: 3 } });
+  simulator.tenant.createUser({ displayName: 'Present from the start', userPrincipalName: 'first@contoso.example' });
   const clock = { now: () => new Date(), sleep: async () => undefined };
   const connector = entraConnector({ clock, random: () => 0.5 });
   const secretOf = (text: string): EntraSecrets => ({ kind: 'client_secret', clientSecret: new Secret(text) });
