@@ -29,9 +29,13 @@ export class Lifecycle implements AsyncDisposable {
     return this.#controller.signal;
   }
 
-  /** Registers what is open now; it is closed before everything registered earlier. */
+  /**
+   * Registers what is open now; it is closed before everything registered earlier. What opens while we are shutting
+   * down is closed at once: a start that was overtaken by a signal leaves nothing behind.
+   */
   own(name: string, close: Resource['close']): void {
-    this.#resources.push({ name, close });
+    if (this.#controller.signal.aborted) void this.#closeOne({ name, close });
+    else this.#resources.push({ name, close });
   }
 
   /** Closes everything once; later calls wait for the first. */

@@ -1,5 +1,5 @@
 /** platform/metrics: Prometheus metrics of this process; names begin with rollcall_ and use base units. */
-import { collectDefaultMetrics, Counter, Gauge, Histogram, Registry } from 'prom-client';
+import { AggregatorRegistry, collectDefaultMetrics, Counter, Gauge, Histogram, Registry } from 'prom-client';
 
 export type Metrics = { readonly registry: Registry; readonly http: HttpMetrics };
 
@@ -7,8 +7,10 @@ export type HttpMetrics = {
   observe(method: string, route: string, status: number, seconds: number): void;
 };
 
-export function createMetrics(): Metrics {
+/** `process` tells the API from the worker, whose figures are joined into one page. */
+export function createMetrics(processName: 'api' | 'worker'): Metrics {
   const registry = new Registry();
+  registry.setDefaultLabels({ process: processName });
   collectDefaultMetrics({ register: registry, prefix: 'rollcall_' });
   const requests = new Counter({
     name: 'rollcall_http_requests_total',
@@ -55,4 +57,16 @@ export function addReadGauge(
       }
     },
   });
+}
+
+/** What one process hands to another over IPC. */
+export type MetricsSnapshot = readonly object[];
+
+export async function snapshotMetrics(metrics: Metrics): Promise<MetricsSnapshot> {
+  return metrics.registry.getMetricsAsJSON();
+}
+
+/** One page of all processes; the label `process` keeps their series apart. */
+export async function renderMetrics(snapshots: readonly MetricsSnapshot[]): Promise<string> {
+  return AggregatorRegistry.aggregate(snapshots.map((snapshot) => [...snapshot])).metrics();
 }

@@ -140,3 +140,5 @@ export type Pushes = {
 
 /** Joiners, movers, leavers, conflicts of a plan, as every preview shows them. */
 export type PlanCounts = Readonly<Record<ChangeKind, number>>;
+
+export { createScheduledRuns, setNextSlots } from './scheduled-runs.ts';

@@ -4,6 +4,7 @@ import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { createTenant, useDatabase } from '../../test/setup/database.ts';
 import { newId, type ConnectionId, type RunId, type TenantId } from '../core/ids.ts';
 import { createLogger } from '../platform/logger.ts';
+import { createScheduledRuns, setNextSlots } from '../reconciliation/reconciliation.ts';
 import { createSchedule, installQueue, openRunQueue, startWorker, type RunLedger, type RunQueue } from './schedule.ts';
 
 const database = useDatabase();
@@ -36,26 +37,7 @@ function socketOf(url: string): { host: string } | Record<string, never> {
   return host === null ? {} : { host };
 }
 
-/** What reconciliation does, in the least SQL: rows that the unique indexes refuse are not made. */
-const ledger: RunLedger = {
-  createScheduledRuns: async (tx, runs) => {
-    const made = [];
-    for (const run of runs) {
-      const runId = newId<RunId>();
-      const rows = await tx.sql`
-        insert into runs (tenant_id, id, connection_id, connection_version, kind, mode, status, scheduled_for, requested_by)
-        values (${run.tenantId}, ${runId}, ${run.connectionId}, 1, 'full', 'auto', 'queued', ${run.scheduledFor}, 'schedule')
-        on conflict do nothing returning id`;
-      if (rows.length > 0) made.push({ tenantId: run.tenantId, connectionId: run.connectionId, runId });
-    }
-    return made;
-  },
-  setNextSlots: async (tx, slots) => {
-    for (const slot of slots) {
-      await tx.sql`update connections set next_run_at = ${slot.nextRunAt} where id = ${slot.connectionId}`;
-    }
-  },
-};
+const ledger: RunLedger = { createScheduledRuns, setNextSlots };
 
 function scheduleAt(now: string, random = 0): ReturnType<typeof createSchedule> {
   return createSchedule({

@@ -1,0 +1,86 @@
+/** The two roles of the daemon: `api` answers HTTP, `worker` carries out runs. Each registers what it opens for closing. */
+import type { Logger } from '../platform/logger.ts';
+import type { Lifecycle } from '../platform/lifecycle.ts';
+import type { Metrics } from '../platform/metrics.ts';
+import type { Secret } from '../platform/secrets.ts';
+import { listen } from '../platform/http-server.ts';
+import { createSchedule, openRunQueue, startWorker, type PeriodicJob } from '../schedule/schedule.ts';
+import { createApi } from './api.ts';
+import type { Config } from './config.ts';
+import { openDatabase, openSecretBox } from './resources.ts';
+import { createRooms, type Rooms } from './rooms.ts';
+
+export type RoleOptions = {
+  readonly config: Config;
+  readonly databaseUrl: Secret;
+  readonly masterKey: Secret;
+  readonly logger: Logger;
+  readonly lifecycle: Lifecycle;
+  readonly metrics: Metrics;
+};
+
+/** Requests in hand get this long to finish; runs in hand get it to hand over. */
+const graceMs = 2000;
+
+export type ApiRole = { readonly ping: () => Promise<void>; readonly url: string };
+
+export async function runApiRole(options: RoleOptions): Promise<ApiRole> {
+  const { config, logger, lifecycle, metrics } = options;
+  const secretBox = openSecretBox(options.masterKey);
+  const db = openDatabase(options.databaseUrl, config, { lifecycle, logger, applicationName: 'rollcall api' });
+  const rooms = createRooms({ config, db, secretBox, logger });
+  const server = await listen(createApi(rooms, { config, logger, metrics }), { name: 'http', ...config.http });
+  lifecycle.own('HTTP server', () => server.close(graceMs));
+  logger.info({ host: server.host, port: server.port }, 'API listening');
+  return { ping: () => db.ping(), url: `http://${server.host}:${server.port}` };
+}
+
+export async function runWorkerRole(options: RoleOptions): Promise<{ readonly ping: () => Promise<void> }> {
+  const { config, logger, lifecycle } = options;
+  const { heartbeatSeconds, concurrency, pollSeconds } = config.schedule;
+  const secretBox = openSecretBox(options.masterKey);
+  const db = openDatabase(options.databaseUrl, config, { lifecycle, logger, applicationName: 'rollcall worker' });
+  const rooms = createRooms({ config, db, secretBox, logger });
+  const url = options.databaseUrl.reveal();
+  const queue = await openRunQueue({ url, logger, heartbeatSeconds, isWorker: true });
+  const schedule = createSchedule({
+    db,
+    queue,
+    ledger: rooms.runLedger,
+    clock: rooms.clock,
+    logger,
+    heartbeatSeconds,
+    random: Math.random,
+  });
+  const worker = await startWorker({
+    schedule,
+    queue,
+    executeRun: rooms.executeRun,
+    periodic: periodicJobs(rooms),
+    concurrency,
+    pollSeconds,
+    clock: rooms.clock,
+    logger,
+  });
+  lifecycle.own('worker', () => worker.close(graceMs));
+  return { ping: () => db.ping() };
+}
+
+function periodicJobs({ outbox }: Rooms): PeriodicJob[] {
+  return [
+    {
+      name: 'outbox relay',
+      everyMs: 2000,
+      run: async (signal) => {
+        await outbox.deliverDue({ signal });
+      },
+    },
+    {
+      name: 'outbox purge',
+      everyMs: 3_600_000,
+      run: async () => {
+        await outbox.purgeDelivered();
+      },
+    },
+  ];
+}
