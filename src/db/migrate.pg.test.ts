@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, describe, expect, inject, it } from 'vitest';
-import postgres from 'postgres';
+import type postgres from 'postgres';
 import { openAdmin, withDatabase } from '../../test/setup/server.ts';
 import { createTenant } from '../../test/setup/database.ts';
 import { migrate, openDb } from './db.ts';
