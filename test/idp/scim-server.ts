@@ -38,6 +38,8 @@ export type ScimServer = {
   readonly logged: readonly unknown[];
   /** A fresh tenant with one SCIM connection, or another connection of a given tenant. */
   connect(tenant?: TestTenant): Promise<Client>;
+  /** Lets a client of another server talk to this one. */
+  adopt(client: Client): Promise<Client>;
   close(): Promise<void>;
 };
 
@@ -69,6 +71,12 @@ export async function startScimServer(db: Db, pushes: Pushes): Promise<ScimServe
       callers.set(token, { tenantId: tenant.tenantId, connectionId, tokenId: connectionId });
       const base = `${url}/${connectionId}`;
       return { tenant, connectionId, token, base, send: (method, path, call) => send(base, token, method, path, call) };
+    },
+    adopt: (client) => {
+      const { connectionId, token, tenant } = client;
+      callers.set(token, { tenantId: tenant.tenantId, connectionId, tokenId: connectionId });
+      const base = `${url}/${connectionId}`;
+      return Promise.resolve({ ...client, base, send: (method, path, call) => send(base, token, method, path, call) });
     },
     close: async () => {
       server.closeAllConnections();
