@@ -224,12 +224,27 @@ async function handshake(socket: Socket, target: DialTarget & TlsOptions, signal
     ...(target.caPem === undefined ? {} : { ca: target.caPem }),
     minVersion: 'TLSv1.2',
   });
+  // Node forgets the certificate when it refuses it; who issued it is what the admin has to know.
+  const peer: PeerFacts = { issuer: undefined, subject: undefined };
+  secure.prependListener('secure', () => {
+    const { issuer, subject } = secure.getPeerCertificate();
+    Object.assign(peer, { issuer: nameOf(issuer), subject: nameOf(subject) });
+  });
   try {
     return await settled(secure, 'secureConnect', signal);
   } catch (error) {
     socket.destroy();
-    throw error;
+    throw error instanceof Error ? Object.assign(error, { peer }) : error;
   }
+}
+
+/** Stands as `peer` on errors of TLS handshakes, as far as the server showed a certificate. */
+export type PeerFacts = { readonly issuer: string | undefined; readonly subject: string | undefined };
+
+/** Servers make certificates without any name; the types promise one. */
+function nameOf(name: Partial<Record<'CN' | 'O', string | string[]>> | undefined): string | undefined {
+  const text = name?.CN ?? name?.O;
+  return typeof text === 'string' ? text : text?.join(' ');
 }
 
 /** Resolves on the event, rejects on error, close or abort; destroys the socket unless it resolved. */

@@ -55,8 +55,14 @@ export async function startProcess(
     child.once('exit', () => resolve());
     child.once('error', () => resolve());
   });
+  // A test that dies before its afterAll must not leave a server behind.
+  const killAtExit = (): void => {
+    child.kill('SIGKILL');
+  };
+  process.once('exit', killAtExit);
   const stop = async (signal: NodeJS.Signals = 'SIGTERM'): Promise<void> => {
-    if (child.exitCode === null && child.signalCode === null) child.kill(signal);
+    process.off('exit', killAtExit);
+    if (!hasEnded(child)) child.kill(signal);
     await exited;
   };
   const deadline = Date.now() + (options.timeoutMs ?? 15_000);

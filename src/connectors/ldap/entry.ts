@@ -1,0 +1,203 @@
+/**
+ * One search result entry. The bytes are walked once; values are decoded when somebody asks for them, because most
+ * attributes of most entries are read at most once and a hundred thousand entries pass in a second.
+ */
+import { RollcallError } from '../../core/errors.ts';
+import { booleanValue, filetimeDate, generalizedDate, guidText, integerValue, sidText } from './values.ts';
+
+type AttributeName = {
+  /** Lower case, options included, without the range option: attribute names are case-insensitive (RFC 4512 2.5). */
+  readonly key: string;
+  /** First and last index of a ranged answer; `last` null means the range reaches the end. */
+  readonly range: { readonly first: number; readonly last: number | null } | null;
+};
+
+const names = new Map<string, AttributeName>();
+const maxNames = 10_000;
+
+function attributeName(spelling: string): AttributeName {
+  const known = names.get(spelling);
+  if (known !== undefined) return known;
+  const range = /;range=(\d+)-(\d+|\*)/i.exec(spelling);
+  const name: AttributeName = {
+    key: spelling.replace(/;range=(\d+)-(\d+|\*)/i, '').toLowerCase(),
+    range: range === null ? null : { first: Number(range[1]), last: range[2] === '*' ? null : Number(range[2]) },
+  };
+  if (names.size < maxNames) names.set(spelling, name);
+  return name;
+}
+
+export type IncompleteRange = { readonly attribute: string; readonly next: number };
+
+export class LdapEntry {
+  readonly dn: string;
+  readonly #bytes: Buffer;
+  readonly #keys: string[] = [];
+  /** Per attribute the index of its first value in `#spans`, plus one closing index. */
+  readonly #starts: number[] = [];
+  /** Pairs of start and end offsets of values. */
+  readonly #spans: number[] = [];
+  #replaced: Map<string, Buffer[]> | null = null;
+  /** Attributes the server cut off; the session folds them before anybody sees the entry. */
+  incomplete: IncompleteRange[] | null = null;
+
+  /** `offset` points at the content of the SearchResultEntry (RFC 4511 section 4.5.2). */
+  constructor(bytes: Buffer, offset: number) {
+    this.#bytes = bytes;
+    const reader = new SpanReader(bytes, offset);
+    reader.open(0x04);
+    this.dn = bytes.toString('utf8', reader.start, reader.end);
+    reader.skip();
+    reader.open(0x30);
+    const listEnd = reader.end;
+    while (reader.start < listEnd) this.#readAttribute(reader);
+    this.#starts.push(this.#spans.length);
+  }
+
+  #readAttribute(reader: SpanReader): void {
+    reader.open(0x30);
+    reader.open(0x04);
+    const name = attributeName(this.#bytes.toString('latin1', reader.start, reader.end));
+    reader.skip();
+    reader.open(0x31);
+    const setEnd = reader.end;
+    const isEmpty = reader.start === setEnd;
+    const { range } = name;
+    if (range !== null && range.last !== null) {
+      this.incomplete ??= [];
+      this.incomplete.push({ attribute: name.key, next: range.last + 1 });
+    }
+    // AD answers `member` empty beside `member;range=0-1499`: the empty one says nothing.
+    if (isEmpty) return;
+    this.#keys.push(name.key);
+    this.#starts.push(this.#spans.length);
+    while (reader.start < setEnd) {
+      reader.open(0x04);
+      this.#spans.push(reader.start, reader.end);
+      reader.skip();
+    }
+  }
+
+  /** Lower-case names of the attributes that have values. */
+  keys(): readonly string[] {
+    return this.#keys;
+  }
+
+  values(key: string): Buffer[] {
+    const replaced = this.#replaced?.get(key);
+    if (replaced !== undefined) return replaced;
+    const index = this.#keys.indexOf(key);
+    const found: Buffer[] = [];
+    if (index === -1) return found;
+    const end = this.#starts[index + 1] ?? 0;
+    for (let at = this.#starts[index] ?? 0; at < end; at += 2) {
+      found.push(this.#bytes.subarray(this.#spans[at], this.#spans[at + 1]));
+    }
+    return found;
+  }
+
+  texts(key: string): string[] {
+    const replaced = this.#replaced?.get(key);
+    if (replaced !== undefined) return replaced.map((value) => value.toString('utf8'));
+    const index = this.#keys.indexOf(key);
+    const found: string[] = [];
+    if (index === -1) return found;
+    const end = this.#starts[index + 1] ?? 0;
+    for (let at = this.#starts[index] ?? 0; at < end; at += 2) {
+      found.push(this.#bytes.toString('utf8', this.#spans[at], this.#spans[at + 1]));
+    }
+    return found;
+  }
+
+  has(key: string): boolean {
+    return this.#keys.includes(key);
+  }
+
+  first(key: string): Buffer | null {
+    return this.values(key)[0] ?? null;
+  }
+
+  text(key: string): string | null {
+    const index = this.#keys.indexOf(key);
+    if (index === -1) return null;
+    const at = this.#starts[index] ?? 0;
+    return this.#bytes.toString('utf8', this.#spans[at], this.#spans[at + 1]);
+  }
+
+  guid(key: string): string | null {
+    const bytes = this.first(key);
+    return bytes === null ? null : guidText(bytes);
+  }
+
+  sid(key: string): string | null {
+    const bytes = this.first(key);
+    return bytes === null ? null : sidText(bytes);
+  }
+
+  int(key: string): number | null {
+    const text = this.text(key);
+    return text === null ? null : integerValue(text);
+  }
+
+  bool(key: string): boolean | null {
+    const text = this.text(key);
+    return text === null ? null : booleanValue(text);
+  }
+
+  filetime(key: string): Date | null {
+    const text = this.text(key);
+    return text === null ? null : filetimeDate(text);
+  }
+
+  generalizedTime(key: string): Date | null {
+    const text = this.text(key);
+    return text === null ? null : generalizedDate(text);
+  }
+
+  /** Puts the whole set of a ranged attribute in place of its first part. */
+  replaceValues(key: string, values: Buffer[]): void {
+    this.#replaced ??= new Map();
+    this.#replaced.set(key, values);
+    if (!this.#keys.includes(key)) this.#keys.push(key);
+  }
+}
+
+/** Walks tag-length-value triples; `start` and `end` are the content of the element opened last. */
+class SpanReader {
+  start: number;
+  end: number;
+  readonly #bytes: Buffer;
+
+  constructor(bytes: Buffer, offset: number) {
+    this.#bytes = bytes;
+    this.start = offset;
+    this.end = bytes.length;
+  }
+
+  /** Opens the element at `start`; its content must lie inside the message. */
+  open(tag: number): void {
+    const bytes = this.#bytes;
+    let at = this.start;
+    if (bytes[at] !== tag) throw malformed(`expected tag 0x${tag.toString(16)} at byte ${at}`);
+    let length = bytes[at + 1] ?? 0xff;
+    at += 2;
+    if (length >= 0x80) {
+      const count = length & 0x7f;
+      if (count === 0 || count > 4 || at + count > bytes.length) throw malformed(`bad length at byte ${at}`);
+      length = bytes.readUIntBE(at, count);
+      at += count;
+    }
+    if (at + length > bytes.length) throw malformed(`element at byte ${at} is longer than its message`);
+    this.start = at;
+    this.end = at + length;
+  }
+
+  /** Moves behind the element opened last. */
+  skip(): void {
+    this.start = this.end;
+  }
+}
+
+function malformed(raw: string): RollcallError {
+  return new RollcallError('directory_protocol', 'The directory sent an entry that can not be decoded.', { raw });
+}
