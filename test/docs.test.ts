@@ -4,6 +4,8 @@ import { dirname, join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import packageJson from '../package.json' with { type: 'json' };
 import { parse } from 'yaml';
+import { entraSettingsSchema } from '../src/connectors/entra/settings.ts';
+import { ldapSettings } from '../src/connectors/ldap/settings.ts';
 import { errorCodes } from '../src/core/errors.ts';
 import { guardLimitsSchema } from '../src/core/policy.ts';
 import { connectionKinds } from '../src/core/vocabulary.ts';
@@ -95,13 +97,24 @@ describe('the document of a connection', () => {
     expect(readKeys(page, '### Guards').sort()).toEqual(keys.sort());
   });
 
+  it.each([
+    ['ldap', ldapSettings.shape],
+    ['entra', entraSettingsSchema.shape],
+  ])('has every setting of %s described', (kind, shape) => {
+    expect(readKeys(page, `### Settings of \`${kind}\``).sort()).toEqual(Object.keys(shape).sort());
+  });
+
   it.each(['README.md', 'docs/connectors.md'])('has examples in %s that are valid', (path) => {
     const examples = [...read(path).matchAll(/```yaml\n([\s\S]*?)```/g)].map((match) => parse(match[1] ?? ''));
     const documents = examples.filter(
       (example: unknown) => typeof example === 'object' && example !== null && 'kind' in example,
     );
     expect(documents.length).toBeGreaterThan(0);
-    for (const example of documents) expect(() => parseConnectionDocument(example)).not.toThrow();
+    for (const example of documents) {
+      const { kind, settings } = parseConnectionDocument(example);
+      const schema = kind === 'ldap' ? ldapSettings : entraSettingsSchema;
+      expect(schema.safeParse(settings).error).toBeUndefined();
+    }
   });
 });
 
