@@ -6,7 +6,8 @@ import { Agent, request as sendRequest } from 'node:https';
 import type { IncomingMessage } from 'node:http';
 import { isIP } from 'node:net';
 import type { LookupFunction } from 'node:net';
-import { getCACertificates } from 'node:tls';
+import { createSecureContext, getCACertificates } from 'node:tls';
+import type { SecureContext } from 'node:tls';
 import { RollcallError, isRollcallError } from '../../core/errors.ts';
 import { describeTransportFailure } from './transport-failures.ts';
 
@@ -33,11 +34,11 @@ export type HttpReply = {
 export type HttpsChannel = { send(request: HttpRequest): Promise<HttpReply>; close(): void };
 
 export function openHttpsChannel(connect: ConnectOptions, caPem: string | undefined): HttpsChannel {
-  const extra = [...(connect.ca ?? []), ...(caPem === undefined ? [] : [caPem])];
+  const secureContext = secureContextOf(connect, caPem);
   const agent = new Agent({
     keepAlive: true,
     maxSockets: 8,
-    ...(extra.length === 0 ? {} : { ca: [...getCACertificates('default'), ...extra] }),
+    ...(secureContext === undefined ? {} : { secureContext }),
     ...(connect.lookup === undefined ? {} : { lookup: connect.lookup }),
   });
   return {
@@ -47,6 +48,15 @@ export function openHttpsChannel(connect: ConnectOptions, caPem: string | undefi
     },
     close: () => agent.destroy(),
   };
+}
+
+/**
+ * The usual authorities and the further ones; undefined when there are no further ones. Made once per channel: reading
+ * 150 certificates takes longer than a handshake.
+ */
+export function secureContextOf(connect: ConnectOptions, caPem: string | undefined): SecureContext | undefined {
+  const extra = [...(connect.ca ?? []), ...(caPem === undefined ? [] : [caPem])];
+  return extra.length === 0 ? undefined : createSecureContext({ ca: [...getCACertificates('default'), ...extra] });
 }
 
 /** Node never calls `lookup` for a host that already is an address, so such a host is checked here. */

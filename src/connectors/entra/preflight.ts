@@ -5,11 +5,12 @@
 import { lookup as systemLookup } from 'node:dns';
 import { connect, isIP } from 'node:net';
 import type { LookupFunction } from 'node:net';
-import { connect as connectTls, getCACertificates } from 'node:tls';
+import { connect as connectTls } from 'node:tls';
+import type { SecureContext } from 'node:tls';
 import { describeError, isRollcallError } from '../../core/errors.ts';
 import type { TestStep } from '../contract/contract.ts';
 import type { ConnectOptions } from './https-exchange.ts';
-import { checkLiteralAddress } from './https-exchange.ts';
+import { checkLiteralAddress, secureContextOf } from './https-exchange.ts';
 import { describeTransportFailure } from './transport-failures.ts';
 
 const stepTimeoutMs = 5_000;
@@ -33,12 +34,15 @@ export async function* checkHosts(
 ): AsyncGenerator<TestStep> {
   const places = [...new Set(urls)].map(placeOf);
   const lookup = options.lookup ?? (systemLookup as LookupFunction);
-  const extra = [...(options.ca ?? []), ...(caPem === undefined ? [] : [caPem])];
-  const ca = extra.length === 0 ? undefined : [...getCACertificates('default'), ...extra];
+  const secureContext = secureContextOf(options, caPem);
   const checks: readonly { step: string; done: string; check: Check }[] = [
     { step: 'dns', done: 'resolves', check: async (place) => resolveName(place, options, lookup, signal) },
     { step: 'tcp', done: 'answers', check: async (place) => openTcp(place, lookup, signal) },
-    { step: 'tls', done: 'has a valid certificate', check: async (place) => openTls(place, lookup, ca, signal) },
+    {
+      step: 'tls',
+      done: 'has a valid certificate',
+      check: async (place) => openTls(place, lookup, secureContext, signal),
+    },
   ];
   for (const { step, done, check } of checks) {
     for (const place of places) {
@@ -91,7 +95,7 @@ async function openTcp(place: Place, lookup: LookupFunction, signal: AbortSignal
 async function openTls(
   place: Place,
   lookup: LookupFunction,
-  ca: readonly string[] | undefined,
+  secureContext: SecureContext | undefined,
   signal: AbortSignal,
 ): Promise<void> {
   await bounded(signal, (done) => {
@@ -100,7 +104,7 @@ async function openTls(
       port: place.port,
       lookup,
       ...(isIP(place.name) === 0 ? { servername: place.name } : {}),
-      ...(ca === undefined ? {} : { ca: [...ca] }),
+      ...(secureContext === undefined ? {} : { secureContext }),
     });
     socket.once('secureConnect', () => done(null)).on('error', done);
     return () => socket.destroy();

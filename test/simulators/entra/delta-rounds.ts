@@ -38,7 +38,6 @@ type Round = {
   /** Everything up to here is in `items`; what changes later is added when the end is reached. */
   seenUpTo: number;
   items: Item[];
-  pagesServed: number;
 };
 
 export type DeltaContext = {
@@ -52,6 +51,7 @@ export type DeltaContext = {
   readonly now: () => Date;
 };
 
+const maxRounds = 200;
 const tokenLifetimeMs = 7 * 24 * 3_600_000;
 const basicProperties = new Set(['id', 'displayName', 'givenName', 'surname', 'mail', 'userPrincipalName']);
 const defaultProperties: Record<ObjectType, readonly string[]> = {
@@ -101,34 +101,33 @@ function refuseOptions(parameters: ReadonlyMap<string, string>): Reply | null {
 export function createDeltaRounds(): DeltaRounds {
   const rounds = new Map<string, Round>();
 
-  const serve = (context: DeltaContext, id: string, round: Round): Reply => {
-    round.pagesServed += 1;
+  /** The same link gives the same page again: a client whose answer got lost asks once more. */
+  const serve = (context: DeltaContext, id: string, round: Round, offset: number, page: number): Reply => {
     const path = `${context.root}/v1.0/${round.type}s/delta`;
     const { emptyPageEvery } = context.behavior;
-    const isEmpty = emptyPageEvery > 0 && round.pagesServed % emptyPageEvery === 0;
-    const page = isEmpty ? [] : round.items.splice(0, pageSize(context.behavior, round));
-    const value = page.map((item) => render(context, round, item));
-    if (round.items.length === 0 && round.seenUpTo < context.state.sequence()) {
-      round.items = changesSince(context, round, round.seenUpTo);
+    const isEmpty = emptyPageEvery > 0 && page % emptyPageEvery === 0;
+    const size = isEmpty ? 0 : pageSize(context.behavior, round, offset);
+    const value = round.items.slice(offset, offset + size).map((item) => render(context, round, item));
+    const next = offset + value.length;
+    if (next >= round.items.length && round.seenUpTo < context.state.sequence()) {
+      round.items.push(...changesSince(context, round, round.seenUpTo));
       round.seenUpTo = context.state.sequence();
     }
     const metadata = `${context.root}/v1.0/$metadata#${round.type}s`;
-    if (round.items.length > 0 || isEmpty) {
-      const skip = context.tokens.seal({ kind: 'skip', round: id, page: round.pagesServed });
+    if (next < round.items.length || isEmpty) {
+      const skip = context.tokens.seal({ kind: 'skip', round: id, offset: next, page: page + 1 });
       return json({ '@odata.context': metadata, '@odata.nextLink': `${path}?$skiptoken=${skip}`, value });
     }
-    rounds.delete(id);
-    return json({
-      '@odata.context': metadata,
-      '@odata.deltaLink': `${path}?$deltatoken=${sealDelta(context, round)}`,
-      value,
-    });
+    const delta = sealDelta(context, round);
+    return json({ '@odata.context': metadata, '@odata.deltaLink': `${path}?$deltatoken=${delta}`, value });
   };
 
   const start = (context: DeltaContext, round: Round): Reply => {
     const id = context.random.guid();
     rounds.set(id, round);
-    return serve(context, id, round);
+    // Old rounds are forgotten, as Graph forgets them.
+    for (const old of rounds.keys()) if (rounds.size > maxRounds) rounds.delete(old);
+    return serve(context, id, round, 0, 1);
   };
 
   return {
@@ -142,7 +141,7 @@ export function createDeltaRounds(): DeltaRounds {
         const id = payload?.['kind'] === 'skip' ? String(payload['round']) : '';
         const round = rounds.get(id);
         if (round === undefined || round.type !== type) return graphError(400, 'BadRequest', 'Unknown $skiptoken.');
-        return serve(context, id, round);
+        return serve(context, id, round, Number(payload?.['offset']), Number(payload?.['page']));
       }
       const delta = parameters.get('$deltatoken');
       if (delta !== undefined && delta !== 'latest') return resume(context, type, delta, start);
@@ -151,7 +150,7 @@ export function createDeltaRounds(): DeltaRounds {
         return graphError(501, 'NotImplemented', 'This operation target is not yet supported.');
       }
       const seenUpTo = context.state.sequence();
-      const round: Round = { type, select, since: 0, seenUpTo, items: [], pagesServed: 0 };
+      const round: Round = { type, select, since: 0, seenUpTo, items: [] };
       if (delta === undefined) round.items = initialItems(context, round);
       return start(context, round);
     },
@@ -167,18 +166,18 @@ function selectOf(parameters: ReadonlyMap<string, string>, type: ObjectType): re
         .map((name) => name.trim());
 }
 
-function pageSize(behavior: DeltaBehavior, round: Round): number {
+function pageSize(behavior: DeltaBehavior, round: Round, offset: number): number {
   if (round.type === 'user') return behavior.userPageSize;
   let edges = 0;
   let size = 0;
-  for (const item of round.items) {
+  for (const item of round.items.slice(offset, offset + behavior.groupPageSize)) {
     edges += item.edges.length;
-    if (size > 0 && (edges > behavior.edgesPerPage || size >= behavior.groupPageSize)) break;
+    if (size > 0 && edges > behavior.edgesPerPage) break;
     // The same group twice on one page does not happen: a big group goes on on the next one.
-    if (size > 0 && round.items[size - 1]?.id === item.id) break;
+    if (size > 0 && round.items[offset + size - 1]?.id === item.id) break;
     size += 1;
   }
-  return Math.max(size, 1);
+  return size;
 }
 
 function sealDelta(context: DeltaContext, round: Round): string {
@@ -208,7 +207,7 @@ function resume(
   }
   const since = Number(payload['sequence']);
   const select = String(payload['select']).split(',');
-  const round: Round = { type, select, since, seenUpTo: context.state.sequence(), items: [], pagesServed: 0 };
+  const round: Round = { type, select, since, seenUpTo: context.state.sequence(), items: [] };
   round.items = changesSince(context, round, since);
   return start(context, round);
 }

@@ -3,6 +3,7 @@
  * demo and the sandbox. Its behavior follows the documented facts of Graph delta queries, including the awkward ones;
  * time and chance are handed in. Mutate the tenant through `tenant`, spoil answers through `fault`.
  */
+import { once } from 'node:events';
 import { readFileSync } from 'node:fs';
 import { createServer } from 'node:https';
 import type { IncomingMessage, ServerResponse } from 'node:http';
@@ -52,6 +53,8 @@ export type EntraSimulator = {
   clearFaults(): void;
   /** Every coming token request is refused with this AADSTS number; null ends it. */
   refuseTokens(aadsts: number | null): void;
+  /** Resolves when no client is connected: a request that was under way can no longer take the next fault. */
+  idle(): Promise<void>;
   stop(): Promise<void>;
 };
 
@@ -146,13 +149,13 @@ async function readBody(incoming: IncomingMessage): Promise<string> {
   return Buffer.concat(chunks).toString('utf8');
 }
 
-function send(outgoing: ServerResponse, reply: Reply, fault: Fault | null): void {
+function send(outgoing: ServerResponse, reply: Reply, fault: Fault | null, reset: () => void): void {
   const text = typeof reply.body === 'string' ? reply.body : JSON.stringify(reply.body);
   const body = Buffer.from(text, 'utf8');
   const headers = { 'content-type': 'application/json', 'x-ms-resource-unit': '1', ...reply.headers };
   if (fault?.type === 'hang') return;
   if (fault?.type === 'reset') {
-    outgoing.socket?.resetAndDestroy();
+    reset();
     return;
   }
   outgoing.writeHead(reply.status, {
@@ -162,7 +165,7 @@ function send(outgoing: ServerResponse, reply: Reply, fault: Fault | null): void
   if (fault?.type === 'reset_in_body' || fault?.type === 'truncated') {
     const isReset = fault.type === 'reset_in_body';
     outgoing.write(body.subarray(0, Math.floor(body.length / 2)), () =>
-      isReset ? outgoing.socket?.resetAndDestroy() : outgoing.socket?.destroy(),
+      isReset ? reset() : outgoing.socket?.destroy(),
     );
     return;
   }
@@ -186,7 +189,12 @@ function writeHuge(outgoing: ServerResponse): void {
   more();
 }
 
-async function handle(shared: Shared, incoming: IncomingMessage, outgoing: ServerResponse): Promise<void> {
+async function handle(
+  shared: Shared,
+  incoming: IncomingMessage,
+  outgoing: ServerResponse,
+  reset: () => void,
+): Promise<void> {
   const body = await readBody(incoming);
   const url = new URL(incoming.url ?? '/', shared.root);
   const route = routeOfUrl(url);
@@ -201,22 +209,25 @@ async function handle(shared: Shared, incoming: IncomingMessage, outgoing: Serve
   const fault = shared.faults.take(route);
   const answer = (): Reply => answerRequest(shared, route, logged, url);
   const isSpoiled = fault !== null && !connectionFaults.has(fault.type);
-  send(outgoing, isSpoiled ? spoil(fault, `${shared.root}${logged.url}`, answer) : answer(), fault);
+  send(outgoing, isSpoiled ? spoil(fault, `${shared.root}${logged.url}`, answer) : answer(), fault, reset);
 }
 
 /** Starts on 127.0.0.1; `stop` ends every connection. */
 export async function startEntraSimulator(options: SimulatorOptions = {}): Promise<EntraSimulator> {
   const shared = createShared(options);
   const tls = { key: readFileSync(certificate('server-key.pem')), cert: readFileSync(certificate('server.pem')) };
-  const sockets = new Set<Socket>();
+  const sockets = new Map<number, Socket>();
   const server = createServer(tls, (incoming, outgoing) => {
-    handle(shared, incoming, outgoing).catch((error: unknown) => {
+    // A TCP reset needs the socket below TLS.
+    const below = sockets.get(incoming.socket.remotePort ?? 0);
+    handle(shared, incoming, outgoing, () => below?.resetAndDestroy()).catch((error: unknown) => {
       outgoing.destroy(error instanceof Error ? error : new Error(String(error)));
     });
   });
   server.on('connection', (socket: Socket) => {
-    sockets.add(socket);
-    socket.on('close', () => sockets.delete(socket));
+    const port = socket.remotePort ?? 0;
+    sockets.set(port, socket);
+    socket.on('close', () => sockets.delete(port));
   });
   // A client that gives up in the middle of a handshake is its own affair.
   server.on('tlsClientError', (_error, socket) => socket.destroy());
@@ -240,9 +251,12 @@ export async function startEntraSimulator(options: SimulatorOptions = {}): Promi
     refuseTokens: (aadsts) => {
       shared.refusedWith = aadsts;
     },
+    idle: async () => {
+      await Promise.all([...sockets.values()].map((socket) => once(socket, 'close')));
+    },
     stop: async () => {
       const closed = new Promise<void>((resolve) => server.close(() => resolve()));
-      for (const socket of sockets) socket.destroy();
+      for (const socket of sockets.values()) socket.destroy();
       await closed;
     },
   };

@@ -12,7 +12,8 @@ export type DayEvent = {
 };
 
 function principalOf(simulator: EntraSimulator, id: string): string {
-  return String(simulator.tenant.entries.get(id)?.properties.get('userPrincipalName')?.value ?? '');
+  const value = simulator.tenant.entries.get(id)?.properties.get('userPrincipalName')?.value;
+  return typeof value === 'string' ? value : '';
 }
 
 /** People whom nothing odd has happened to; each may be picked once. */
