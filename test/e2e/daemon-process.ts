@@ -1,0 +1,99 @@
+/** The daemon as a child process: on free ports, in a data folder of its own, with its log lines read as they come. */
+import { spawn, type ChildProcess } from 'node:child_process';
+import { once } from 'node:events';
+import { chmod, mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { createInterface } from 'node:readline';
+
+const root = join(import.meta.dirname, '..', '..');
+
+export type LogLine = Readonly<Record<string, unknown>> & { readonly msg?: string };
+
+export type Daemon = {
+  readonly process: ChildProcess;
+  readonly lines: LogLine[];
+  readonly stderr: () => string;
+  /** Resolves with the first line, past or to come, that carries this message; rejects when the process ends first. */
+  line(message: string): Promise<LogLine>;
+  /** Exit code; null when a signal ended it. */
+  readonly exit: Promise<number | null>;
+};
+
+/** A folder the embedded server's account can enter: mkdtemp makes 0700. */
+export async function makeFolder(): Promise<string> {
+  const folder = await mkdtemp(join(tmpdir(), 'rollcall-e2e-'));
+  await chmod(folder, 0o755);
+  return folder;
+}
+
+export async function removeFolder(folder: string): Promise<void> {
+  await rm(folder, { recursive: true, force: true });
+}
+
+export async function writeConfig(folder: string, text: string): Promise<string> {
+  const file = join(folder, 'rollcall.yaml');
+  await writeFile(file, text);
+  return file;
+}
+
+export type RunOptions = { readonly args: readonly string[]; readonly env?: Readonly<Record<string, string>> };
+
+export function startRollcall({ args, env = {} }: RunOptions): Daemon {
+  const { DATABASE_URL: _url, ROLLCALL_MASTER_KEY: _key, ROLLCALL_CONFIG: _config, ...inherited } = process.env;
+  const child = spawn(process.execPath, ['--disable-proto=delete', join(root, 'src', 'main.ts'), ...args], {
+    cwd: root,
+    env: { ...inherited, ...env },
+    stdio: ['ignore', 'pipe', 'pipe'],
+  });
+  const lines: LogLine[] = [];
+  const waiting = new Set<() => void>();
+  let stderr = '';
+  let hasExited = false;
+  child.stderr.setEncoding('utf8').on('data', (text: string) => {
+    stderr += text;
+  });
+  createInterface({ input: child.stdout }).on('line', (text) => {
+    lines.push(parseLine(text));
+    for (const wake of waiting) wake();
+  });
+  const exit = once(child, 'close').then(([code]) => {
+    hasExited = true;
+    for (const wake of waiting) wake();
+    return code as number | null;
+  });
+  return { process: child, lines, stderr: () => stderr, line: (message) => findLine(message), exit };
+
+  async function findLine(message: string): Promise<LogLine> {
+    for (;;) {
+      const found = lines.find((line) => line.msg === message);
+      if (found !== undefined) return found;
+      if (hasExited) throw new Error(`ended without "${message}":\n${stderr}\n${JSON.stringify(lines, null, 1)}`);
+      const { promise, resolve } = Promise.withResolvers<void>();
+      waiting.add(resolve);
+      await promise;
+      waiting.delete(resolve);
+    }
+  }
+}
+
+function parseLine(text: string): LogLine {
+  try {
+    return JSON.parse(text) as LogLine;
+  } catch {
+    return { msg: text };
+  }
+}
+
+/** Runs a command to its end. */
+export async function runRollcall(
+  options: RunOptions,
+): Promise<{ readonly code: number | null; readonly stdout: string; readonly stderr: string }> {
+  const daemon = startRollcall(options);
+  const code = await daemon.exit;
+  return {
+    code,
+    stdout: daemon.lines.map((line) => line.msg ?? JSON.stringify(line)).join('\n'),
+    stderr: daemon.stderr(),
+  };
+}
