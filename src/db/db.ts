@@ -80,8 +80,8 @@ export type DbOptions = {
   readonly log?: Pick<Logger, 'debug' | 'warn'>;
   /** Longest wait for a free connection; 30 s unless given. */
   readonly acquireTimeoutMs?: number;
-  /** Called with every statement and the role it runs as; for tests. */
-  readonly onStatement?: (role: PoolRole, text: string) => void;
+  /** Called with every statement, the role it runs as and its parameters; for tests. */
+  readonly onStatement?: (role: PoolRole, text: string, parameters: readonly unknown[]) => void;
 };
 
 const pingTimeoutMs = 5_000;

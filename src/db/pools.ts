@@ -13,7 +13,7 @@ export type PoolOptions = {
   /** 0 keeps idle connections; 300 unless given. */
   readonly idleTimeoutSeconds?: number;
   /** Called with the text of every statement; tests count with it. */
-  readonly onStatement?: ((role: PoolRole, text: string) => void) | undefined;
+  readonly onStatement?: ((role: PoolRole, text: string, parameters: readonly unknown[]) => void) | undefined;
   readonly onNotice?: ((notice: postgres.Notice) => void) | undefined;
 };
 
@@ -99,7 +99,10 @@ export function openPool(options: PoolOptions): postgres.Sql {
     },
     ...(options.onStatement === undefined
       ? {}
-      : { debug: (_connection: number, text: string) => options.onStatement?.(options.role, text) }),
+      : {
+          debug: (_connection: number, text: string, parameters: unknown[]) =>
+            options.onStatement?.(options.role, text, parameters),
+        }),
   });
   // drizzle() changes the client it is given (times and JSON pass as text); done here once so that both ways of asking
   // see the same values from the first statement on
