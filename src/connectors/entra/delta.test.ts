@@ -163,12 +163,17 @@ describe('changes while a full read goes on', () => {
   test('a member who leaves a group after the page that showed it is not in the result', async () => {
     await withHarness(async (harness) => {
       const { tenant } = harness.simulator;
-      const users = Array.from({ length: 9 }, (_, index) => tenant.createUser({ displayName: `U${index}` }));
+      const users = Array.from({ length: 40 }, (_, index) => tenant.createUser({ displayName: `U${index}` }));
       const group = tenant.createGroup({ displayName: 'team' });
       for (const user of users) tenant.addMember(group, user);
-      const events = await readChanging(harness, 1, () => tenant.removeMember(group, users[0] ?? ''));
+      let left = '';
+      const events = await readChanging(harness, (event) => {
+        if (left !== '' || event.type !== 'members') return;
+        left = event.memberAnchors[0] ?? '';
+        tenant.removeMember(group, left);
+      });
       const { edges } = effective(applyTo(emptyMirror(), events));
-      expect(edges[group]).toEqual(users.slice(1).toSorted());
+      expect(edges[group]).toEqual(users.filter((user) => user !== left).toSorted());
       expect(events.some((event) => event.type === 'members' && event.change === 'remove')).toBe(false);
     });
   });
@@ -176,21 +181,27 @@ describe('changes while a full read goes on', () => {
   test('a user deleted meanwhile is not in the result', async () => {
     await withHarness(async (harness) => {
       const { tenant } = harness.simulator;
-      const users = Array.from({ length: 12 }, (_, index) => tenant.createUser({ displayName: `U${index}` }));
-      const events = await readChanging(harness, 3, () => users.slice(0, 6).forEach((user) => tenant.softDelete(user)));
-      expect([...applyTo(emptyMirror(), events).objects.keys()].toSorted()).toEqual(users.slice(6).toSorted());
+      const users = Array.from({ length: 24 }, (_, index) => tenant.createUser({ displayName: `U${index}` }));
+      let left = '';
+      const events = await readChanging(harness, (event) => {
+        if (left !== '' || event.type !== 'upsert') return;
+        left = event.object.anchor;
+        tenant.softDelete(left);
+      });
+      expect([...applyTo(emptyMirror(), events).objects.keys()].toSorted()).toEqual(
+        users.filter((user) => user !== left).toSorted(),
+      );
     });
   });
 });
 
-/** A full read during which `change` happens after so many events. */
-async function readChanging(harness: Harness, after: number, change: () => void): Promise<DirectoryEvent[]> {
+/** A full read whose reader changes the directory as events arrive. */
+async function readChanging(harness: Harness, react: (event: DirectoryEvent) => void): Promise<DirectoryEvent[]> {
   const seen: DirectoryEvent[] = [];
   const push = seen.push.bind(seen);
   seen.push = (...events) => {
-    const length = push(...events);
-    if (length === after) change();
-    return length;
+    events.forEach(react);
+    return push(...events);
   };
   return harness.read(null, { seen });
 }

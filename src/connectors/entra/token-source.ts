@@ -7,7 +7,7 @@ import { ConfidentialClientApplication, LogLevel, ServerError } from '@azure/msa
 import type { INetworkModule, NetworkRequestOptions, NetworkResponse } from '@azure/msal-node';
 import { RollcallError, isRollcallError } from '../../core/errors.ts';
 import { aadstsMeaning } from './aadsts.ts';
-import type { HttpsChannel } from './https-exchange.ts';
+import type { HttpReply, HttpsChannel } from './https-exchange.ts';
 import type { Patience } from './patience.ts';
 import { TryAgain } from './patience.ts';
 import { readJson, transientStatus } from './reply-checks.ts';
@@ -54,8 +54,9 @@ function networkModule(options: TokenSourceOptions, failures: Failures): INetwor
         const host = new URL(url).host;
         const transient = transientStatus(reply, host, options.now());
         if (transient !== null) throw new TryAgain(transient);
+        const body = readTokenReply(reply, host, options);
         // MSAL checks the shape; the type is its own promise.
-        return { status: reply.status, headers: { ...reply.headers }, body: readJson(reply, host) as T };
+        return { status: reply.status, headers: { ...reply.headers }, body: body as T };
       });
     } catch (error) {
       failures.last = error;
@@ -66,6 +67,21 @@ function networkModule(options: TokenSourceOptions, failures: Failures): INetwor
     sendGetRequestAsync: async (url, request) => send(url, 'GET', request),
     sendPostRequestAsync: async (url, request) => send(url, 'POST', request),
   };
+}
+
+/** OAuth's own words for "later" (RFC 6749 section 4.1.2.1, used by Microsoft at the token endpoint too). */
+const temporaryErrors = new Set<unknown>(['temporarily_unavailable', 'server_error']);
+
+function readTokenReply(reply: HttpReply, host: string, options: TokenSourceOptions): unknown {
+  try {
+    const body = readJson(reply, host);
+    if (!temporaryErrors.has(body['error'])) return body;
+    const description = typeof body['error_description'] === 'string' ? body['error_description'] : '';
+    throw describeRefusal(description, String(body['error']), options);
+  } catch (error) {
+    // HTML and cut bodies come from something in between, and pass like it.
+    throw isRollcallError(error) ? new TryAgain(error) : error;
+  }
 }
 
 function createApplication(options: TokenSourceOptions, failures: Failures): ConfidentialClientApplication {
@@ -124,21 +140,29 @@ function translate(error: unknown, failures: Failures, options: TokenSourceOptio
   if (isRollcallError(failures.last)) return failures.last;
   if (!(error instanceof ServerError)) {
     return new RollcallError('directory_protocol', "Microsoft's sign-in service gave an answer that makes no sense.", {
+      cause: error,
       raw: error instanceof Error ? error.message.slice(0, 200) : String(error),
       remedy: 'Check the sign-in address of the connection.',
     });
   }
-  return describeRefusal(error.errorMessage, error.errorCode, options);
+  return describeRefusal(error.errorMessage, error.errorCode, options, error);
 }
 
-/** The first line of the description holds the number and Microsoft's sentence; what follows are trace ids. */
-function describeRefusal(description: string, oauthError: string, options: TokenSourceOptions): RollcallError {
+/** Microsoft's sentence alone: MSAL puts numbers and time before it, trace ids follow on the next lines. */
+function describeRefusal(
+  description: string,
+  oauthError: string,
+  options: TokenSourceOptions,
+  cause?: unknown,
+): RollcallError {
   const found = /AADSTS(\d+)/.exec(description);
-  const firstLine = (description.split(/\r?\n/)[0] ?? '').slice(0, 300);
+  const sentence = description.slice(found?.index ?? 0);
+  const firstLine = (sentence.split(/\r?\n/)[0] ?? '').slice(0, 300);
   const raw = (firstLine === '' ? oauthError : firstLine).replaceAll(options.secrets.clientSecret.reveal(), '[secret]');
   const meaning = aadstsMeaning(Number(found?.[1] ?? 0));
   const trace = /Trace ID: ([0-9a-f-]+)/i.exec(description)?.[1];
   return new RollcallError(meaning.code, meaning.message, {
+    cause,
     remedy: meaning.remedy,
     raw,
     details: { oauthError, ...(trace === undefined ? {} : { traceId: trace }) },

@@ -46,6 +46,7 @@ const texts: Readonly<Record<number, { readonly status: number; readonly error: 
     error: 'invalid_scope',
     text: "The provided value for the input parameter 'scope' isn't valid.",
   },
+  90033: { status: 400, error: 'temporarily_unavailable', text: 'A transient error has occurred. Please try again.' },
 };
 
 /** Shape of graph-examples "token-error". */
