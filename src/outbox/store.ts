@@ -34,6 +34,17 @@ export async function insertMessage(
 }
 
 /** Takes up to `limit` due messages for `leaseSeconds`; two relays never take the same one. */
+/** One statement for any number of messages of one type. */
+export async function insertMessages(
+  tx: TenantTx,
+  type: string,
+  payloads: readonly Readonly<Record<string, unknown>>[],
+): Promise<void> {
+  await tx.sql`
+    insert into outbox_messages (tenant_id, type, payload)
+    select ${tx.tenantId}::uuid, ${type}::text, payload from jsonb_array_elements(${JSON.stringify(payloads)}::jsonb) as p(payload)`;
+}
+
 export async function claimMessages(tx: EngineTx, limit: number, leaseSeconds: number): Promise<DueMessage[]> {
   const rows = await tx.sql<DueMessage[]>`
     update outbox_messages m

@@ -297,7 +297,6 @@ export const changes = pgTable(
     tenantId: tenantId(),
     runId: uuid().notNull(),
     seq: integer().notNull(),
-    chunk: integer().notNull(),
     connectionId: uuid().notNull(),
     class: text().notNull(),
     op: text().notNull(),
@@ -328,7 +327,7 @@ export const changes = pgTable(
   (t) => [
     primaryKey({ columns: [t.tenantId, t.runId, t.seq] }),
     foreignKey({ columns: [t.tenantId, t.runId], foreignColumns: [runs.tenantId, runs.id] }),
-    index().on(t.tenantId, t.runId, t.chunk),
+    index('changes_by_class').on(t.tenantId, t.runId, t.class, t.seq),
     index().on(t.tenantId, t.userId),
     index().on(t.tenantId, t.connectionId, t.anchor),
     index('changes_applied')

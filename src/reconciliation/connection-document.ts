@@ -1,0 +1,78 @@
+/**
+ * The document that describes a connection: what `connections create -f` reads and `connections export` writes. One
+ * strict schema, whose descriptions become the documentation; connector settings and secrets are checked by the
+ * connector itself.
+ */
+import { z } from 'zod';
+import { RollcallError } from '../core/errors.ts';
+import { guardLimitsSchema, mappingSchema, policySchema } from '../core/policy.ts';
+import { grantableRoles } from '../core/roles.ts';
+import { connectionKinds, correlationKeys } from '../core/vocabulary.ts';
+
+const target = {
+  role: z.enum(grantableRoles).describe('The role to give.'),
+  organization: z.string().min(1).optional().describe("Slug path; the connection's own organization unless given."),
+  precedence: z.int().min(0).max(10_000).default(100).describe('Lower wins where one must be chosen (quota home).'),
+};
+
+export const roleMappingDocument = z.union([
+  z.strictObject({
+    group: z
+      .union([z.string().min(1), z.strictObject({ id: z.string().min(1) })])
+      .describe('Name of the group, pinned to its immutable id by the first read; or that id itself.'),
+    ...target,
+  }),
+  z.strictObject({
+    everyone: z.enum(grantableRoles).describe('The role of everybody in scope.'),
+    organization: target.organization,
+    precedence: target.precedence,
+  }),
+  z.strictObject({ predicate: z.string().min(1).max(2000).describe('CEL over `object`.'), ...target }),
+]);
+export type RoleMappingDocument = z.output<typeof roleMappingDocument>;
+
+export const connectionDocument = z.strictObject({
+  name: z.string().trim().min(1).max(200),
+  kind: z.enum(connectionKinds),
+  organization: z
+    .string()
+    .min(1)
+    .describe('Slug path of the organization it belongs to, e.g. contoso or contoso/emea.'),
+  schedule: z
+    .strictObject({
+      cron: z.string().min(1).describe('Five fields; see docs/connectors.md.'),
+      timeZone: z.string().min(1).default('UTC').describe('IANA name, e.g. Europe/Berlin.'),
+      jitterSeconds: z.int().min(0).max(3600).default(0),
+    })
+    .optional()
+    .describe('Without one, runs are started by hand or by pushes only.'),
+  priority: z.int().min(0).max(10_000).default(100).describe('Lower number wins where two directories disagree.'),
+  ceiling: z.enum(grantableRoles).default('user').describe('The highest role this directory may give.'),
+  settings: z.record(z.string(), z.unknown()).default({}),
+  secrets: z.record(z.string(), z.unknown()).default({}),
+  scope: policySchema.shape.scope,
+  mappings: z.array(mappingSchema).max(100).default([]),
+  correlation: z
+    .array(z.enum(correlationKeys))
+    .max(correlationKeys.length)
+    .default(['username', 'email', 'employee_id']),
+  leaver: policySchema.shape.leaver,
+  roles: z.array(roleMappingDocument).max(1000).default([]),
+  guards: guardLimitsSchema.prefault({}),
+});
+export type ConnectionDocument = z.output<typeof connectionDocument>;
+
+/** Throws invalid_input that names every fault with its path. */
+export function parseConnectionDocument(value: unknown): ConnectionDocument {
+  const parsed = connectionDocument.safeParse(value);
+  if (parsed.success) return parsed.data;
+  const faults = parsed.error.issues.map((issue) => `${issue.path.join('.') || '(document)'}: ${issue.message}`);
+  throw new RollcallError(
+    'invalid_input',
+    `The connection document has ${faults.length} fault(s): ${faults.join('; ')}.`,
+    {
+      remedy: 'Correct them and try again; nothing was saved.',
+      details: { faults },
+    },
+  );
+}

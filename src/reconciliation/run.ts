@@ -1,0 +1,390 @@
+/**
+ * One run, phase by phase (design.md section 7). Each transaction starts with the fence; the plan is finished and
+ * guarded before the first write to a user; a run that is taken over after its plan goes on applying that plan.
+ */
+import { RollcallError, describeError, isRollcallError } from '../core/errors.ts';
+import type { RunId, TenantId } from '../core/ids.ts';
+import type { Breach } from '../core/guard.ts';
+import { baselineSchema, checkPlausibility, type Implausibility } from '../core/sanity.ts';
+import type { RunPhase } from '../core/vocabulary.ts';
+import { dropStage } from '../db/db.ts';
+import type { Db, TenantTx } from '../db/db.ts';
+import { enqueue } from '../outbox/outbox.ts';
+import type { Clock } from '../platform/clock.ts';
+import type { Logger } from '../platform/logger.ts';
+import { applyPlan, settleLinks } from './apply.ts';
+import { countChanges, deleteChanges, digestPlan, type ChangeCount } from './changes.ts';
+import { openConnection, type ConnectionsDeps, type OpenConnection } from './connections.ts';
+import { updateConnectionRow } from './connections-store.ts';
+import { decisionContext } from './decision-context.ts';
+import type { FetchCounts } from './fetch.ts';
+import { holdBreaches, holdRun } from './guards.ts';
+import { measureReading } from './measure.ts';
+import { mergeStage, type MirrorCounts } from './mirror.ts';
+import { writePlan } from './plan.ts';
+import { proveAbsence } from './prove.ts';
+import { readDirectory, type Read } from './read-directory.ts';
+import {
+  beat,
+  checkFence,
+  claimRun,
+  finishRun,
+  selectRun,
+  selectWaiting,
+  setPhase,
+  supersedeRuns,
+  type ClaimedRun,
+  type RunSummary,
+} from './runs-store.ts';
+
+export type Progress = {
+  readonly runId: RunId;
+  readonly phase: RunPhase;
+  readonly done: number;
+  readonly total: number | null;
+  readonly message: string | null;
+};
+
+export type RunDeps = ConnectionsDeps & { readonly db: Db; readonly clock: Clock; readonly log: Logger };
+
+export type ExecuteOptions = {
+  readonly signal: AbortSignal;
+  readonly onProgress?: (progress: Progress) => void;
+  /** How often the worker says it lives; the sweeper waits for several missed ones. */
+  readonly heartbeatMs?: number;
+};
+
+/** Executes a queued run to its end and returns what became of it. Throws only when the run could not be recorded. */
+export async function executeRun(
+  deps: RunDeps,
+  tenantId: TenantId,
+  runId: RunId,
+  options: ExecuteOptions,
+): Promise<RunSummary> {
+  const claimed = await deps.db.tenant(tenantId, (tx) => claimRun(tx, runId));
+  const live = new LiveRun(deps, claimed, options);
+  await using _beating = live.startBeating(options.heartbeatMs ?? 10_000);
+  try {
+    await live.execute();
+  } catch (error) {
+    await live.fail(error);
+  } finally {
+    await dropStage(deps.db.stage, runId);
+  }
+  const summary = await deps.db.tenant(tenantId, (tx) => selectRun(tx, runId));
+  if (summary === null) throw new RollcallError('not_found', `There is no run ${runId}.`);
+  return summary;
+}
+
+class LiveRun {
+  readonly #deps: RunDeps;
+  readonly #run: ClaimedRun;
+  readonly #options: ExecuteOptions;
+  readonly #stop = new AbortController();
+  readonly #signal: AbortSignal;
+  readonly #log: Logger;
+  readonly #seconds: Record<string, number> = {};
+  #phase: RunPhase = 'claim';
+  #phaseStarted = performance.now();
+
+  constructor(deps: RunDeps, run: ClaimedRun, options: ExecuteOptions) {
+    this.#deps = deps;
+    this.#run = run;
+    this.#options = options;
+    this.#signal = AbortSignal.any([options.signal, this.#stop.signal]);
+    this.#log = deps.log.child({ runId: run.id, connectionId: run.connectionId });
+  }
+
+  /** A heartbeat that finds another epoch stops the run at once. */
+  startBeating(everyMs: number): AsyncDisposable {
+    let beating: Promise<void> = Promise.resolve();
+    const timer = setInterval(() => {
+      beating = this.#deps.db
+        .tenant(this.#run.tenantId, (tx) => beat(tx, this.#run))
+        .then((isOurs) => {
+          if (!isOurs) this.#stop.abort(new RollcallError('fenced', 'The run was canceled or taken over.'));
+        })
+        .catch((error: unknown) => {
+          this.#log.warn({ err: error }, 'the heartbeat of the run could not be written');
+        });
+    }, everyMs);
+    timer.unref();
+    return {
+      [Symbol.asyncDispose]: async () => {
+        clearInterval(timer);
+        await beating;
+      },
+    };
+  }
+
+  async execute(): Promise<void> {
+    this.#log.info({ kind: this.#run.kind, mode: this.#run.mode, epoch: this.#run.epoch }, 'run started');
+    const open = await this.#fenced((tx) => openConnection(tx, this.#deps.connectors, this.#run.connectionId));
+    if (open.row.version !== this.#run.connectionVersion) {
+      throw new RollcallError('connection_state', `${open.row.name} was changed after this run was asked for.`, {
+        remedy: 'Start a new run: it uses the new settings.',
+      });
+    }
+    // a plan that was finished (approved, or being applied when its worker died) is applied as it stands
+    if (this.#run.isApproved || this.#run.phase === 'apply' || this.#run.phase === 'record')
+      return this.#applyAndRecord(open, null);
+    await this.#fenced((tx) => deleteChanges(tx, this.#run.id));
+    const read = await this.#read(open);
+    const implausible = await this.#mirror(open, read);
+    const planned = await this.#plan(open, read, implausible);
+    if (planned === 'done') return;
+    await this.#applyAndRecord(open, read);
+  }
+
+  // ---------------------------------------------------------------- fetch and mirror
+
+  async #read(open: OpenConnection): Promise<Read> {
+    await this.#enter('fetch', {});
+    return readDirectory({
+      deps: this.#deps,
+      open,
+      run: this.#run,
+      signal: this.#signal,
+      inTransaction: (work) => this.#fenced(work),
+      onProgress: (done, message) => this.#report(done, null, message),
+      log: this.#log,
+    });
+  }
+
+  /** Merges the stage and judges the reading; returns why it is not plausible. */
+  async #mirror(open: OpenConnection, read: Read): Promise<Implausibility[]> {
+    await this.#enter('mirror', { fetched: read.result.counts, mode: read.result.mode });
+    const merged = await this.#fenced(async (tx): Promise<MirrorCounts> => {
+      const counts = await mergeStage(tx, this.#run.connectionId, read.tables, read.stage.counts);
+      const isFull = read.result.mode === 'full';
+      await tx.sql`update runs set kind = ${read.result.mode} where tenant_id = ${tx.tenantId} and id = ${this.#run.id}`;
+      if (isFull || read.result.cursor !== null) {
+        await updateConnectionRow(tx, this.#run.connectionId, {
+          cursor: read.result.cursor,
+          ...(isFull ? { lastFullAt: this.#deps.clock.now().toISOString() } : {}),
+        });
+      }
+      return counts;
+    });
+    await dropStage(this.#deps.db.stage, this.#run.id);
+    await this.#enter('sanity', { mirrored: merged });
+    if (read.result.mode !== 'full') return [];
+    const reading = await this.#fenced((tx) => measureReading(tx, this.#run.connectionId, read.result.counts));
+    const baseline = baselineSchema.safeParse(open.row.baseline);
+    return checkPlausibility(reading, baseline.success ? baseline.data : null);
+  }
+
+  // ---------------------------------------------------------------- plan and guard
+
+  async #plan(open: OpenConnection, read: Read, implausible: Implausibility[]): Promise<'done' | 'apply'> {
+    await this.#enter('prove', {});
+    const proven = await proveAbsence(
+      this.#deps,
+      open,
+      (work) => this.#fenced(work),
+      this.#signal,
+      (done, total) => this.#report(done, total),
+    );
+    await this.#enter('decide', { proven });
+    const isFirst = open.row.approvedVersion === null;
+    const subjects = await this.#fenced(async (tx) => {
+      const context = await decisionContext(tx, open, this.#deps);
+      return writePlan(tx, {
+        runId: this.#run.id,
+        connectionId: this.#run.connectionId,
+        correlation: open.policy.correlation,
+        context,
+        onProgress: (done, total) => this.#report(done, total),
+      });
+    });
+    await this.#enter('guard', { subjects });
+    const outcome = await this.#fenced(async (tx) => {
+      await tx.sql`update runs set is_first = ${isFirst} where tenant_id = ${tx.tenantId} and id = ${this.#run.id}`;
+      const breaches = await holdBreaches(
+        tx,
+        { runId: this.#run.id, connectionId: this.#run.connectionId, isFirstRun: isFirst },
+        open.policy.guards,
+      );
+      if (implausible.length > 0) await holdRun(tx, this.#run.id);
+      const counts = await countChanges(tx, this.#run.id);
+      return { breaches, counts, digest: await digestPlan(tx, this.#run.id) };
+    });
+    const guard = guardResult(implausible, outcome.breaches);
+    await this.#fenced(async (tx) => {
+      await tx.sql`
+        update runs set digest = ${outcome.digest}, guard = ${guard === null ? null : JSON.stringify(guard)}::jsonb
+        where tenant_id = ${tx.tenantId} and id = ${this.#run.id}`;
+    });
+    const mustStop = this.#run.mode === 'plan' || isFirst || implausible.length > 0;
+    if (outcome.digest !== null && mustStop)
+      return this.#stopAtPlan(open, read, outcome, guard, implausible.length > 0);
+    if (implausible.length > 0) return this.#stopAtPlan(open, read, outcome, guard, true);
+    return 'apply';
+  }
+
+  async #stopAtPlan(
+    open: OpenConnection,
+    read: Read,
+    plan: { readonly counts: ChangeCount[]; readonly digest: string | null; readonly breaches: readonly Breach[] },
+    guard: Record<string, unknown> | null,
+    isImplausible: boolean,
+  ): Promise<'done'> {
+    const isHeld = isImplausible || plan.breaches.length > 0;
+    await this.#fenced(async (tx) => {
+      const waiting = await selectWaiting(tx, this.#run.connectionId, this.#run.id);
+      const same = plan.digest === null ? undefined : waiting.find((run) => run.digest === plan.digest);
+      await supersedeRuns(
+        tx,
+        waiting.filter((run) => run !== same).map((run) => run.id),
+      );
+      const summary = { changes: plan.counts, seconds: this.#close() };
+      if (same !== undefined) {
+        // the same plan waits already: its approval stays good, and nothing is shown twice
+        await deleteChanges(tx, this.#run.id);
+        await finishRun(tx, this.#run.id, {
+          status: 'superseded',
+          counts: { ...summary, sameAs: same.id },
+          digest: plan.digest,
+          guard,
+          error: null,
+        });
+        return;
+      }
+      await finishRun(tx, this.#run.id, {
+        status: isHeld ? 'held' : 'planned',
+        counts: summary,
+        digest: plan.digest,
+        guard,
+        error: null,
+      });
+      await enqueue(tx, isHeld ? 'run.held' : 'run.planned', {
+        runId: this.#run.id,
+        connection: open.row.name,
+        digest: plan.digest,
+        guard,
+        changes: plan.counts,
+      });
+      if (!isImplausible && read.result.mode === 'full') await this.#saveBaseline(tx, read.result.counts);
+    });
+    this.#log.info({ held: isHeld, counts: read.result.counts.users }, 'run waits for approval');
+    return 'done';
+  }
+
+  // ---------------------------------------------------------------- apply and record
+
+  async #applyAndRecord(open: OpenConnection, read: Read | null): Promise<void> {
+    await this.#enter('apply', {});
+    const scope = { runId: this.#run.id, connectionId: this.#run.connectionId, connectionName: open.row.name };
+    await applyPlan(
+      scope,
+      (work) => this.#fenced(work),
+      (done) => this.#report(done, null),
+    );
+    await this.#enter('record', {});
+    await this.#fenced(async (tx) => {
+      const settled = await settleLinks(tx, scope);
+      const counts = await countChanges(tx, this.#run.id);
+      const isHeld = counts.some((row) => row.state === 'held');
+      const isPartly = counts.some((row) => row.state === 'failed' || row.state === 'stale');
+      const waiting = await selectWaiting(tx, this.#run.connectionId, this.#run.id);
+      await supersedeRuns(
+        tx,
+        waiting.map((run) => run.id),
+      );
+      const [stored] = await tx.sql<{ guard: Record<string, unknown> | null }[]>`
+        select guard from runs where tenant_id = ${tx.tenantId} and id = ${this.#run.id}`;
+      await finishRun(tx, this.#run.id, {
+        status: isHeld ? 'held' : isPartly ? 'partly' : 'succeeded',
+        counts: { changes: counts, settled, seconds: this.#close() },
+        digest: await digestPlan(tx, this.#run.id),
+        guard: stored?.guard ?? null,
+        error: null,
+      });
+      if (read !== null && read.result.mode === 'full') await this.#saveBaseline(tx, read.result.counts);
+      if (!isHeld)
+        await updateConnectionRow(tx, this.#run.connectionId, { approvedVersion: this.#run.connectionVersion });
+      if (counts.length > 0) {
+        await enqueue(tx, isHeld ? 'run.held' : 'run.applied', {
+          runId: this.#run.id,
+          connection: open.row.name,
+          changes: counts,
+        });
+      }
+    });
+    this.#log.info({ seconds: this.#seconds }, 'run ended');
+  }
+
+  async #saveBaseline(tx: TenantTx, counts: FetchCounts): Promise<void> {
+    const { newUsers: _newUsers, ...baseline } = await measureReading(tx, this.#run.connectionId, counts);
+    await updateConnectionRow(tx, this.#run.connectionId, { baseline });
+  }
+
+  /** A failed run changes nobody: what was applied before the fault is recorded on its rows. */
+  async fail(error: unknown): Promise<void> {
+    if (isRollcallError(error, 'fenced')) {
+      this.#log.warn({ err: error }, 'run stopped: no longer ours');
+      return;
+    }
+    const known =
+      error instanceof RollcallError ? error : new RollcallError('internal', describeError(error), { cause: error });
+    if (this.#options.signal.aborted) {
+      // handed over: the queue gives it to another worker, which finds the plan where this one left it
+      this.#log.info('run handed over at shutdown');
+      return;
+    }
+    this.#log.error({ err: error, phase: this.#phase }, 'run failed');
+    await this.#fenced(async (tx) => {
+      await finishRun(tx, this.#run.id, {
+        status: 'failed',
+        counts: { seconds: this.#close() },
+        digest: null,
+        guard: null,
+        error: {
+          code: known.code,
+          message: known.message,
+          remedy: known.remedy ?? null,
+          raw: known.raw ?? null,
+          phase: this.#phase,
+          retryAfterSeconds: known.retryAfterSeconds ?? null,
+        },
+      });
+      await enqueue(tx, 'run.failed', { runId: this.#run.id, code: known.code, message: describeError(known) });
+    });
+  }
+
+  // ---------------------------------------------------------------- small parts
+
+  async #enter(phase: RunPhase, counts: Readonly<Record<string, unknown>>): Promise<void> {
+    this.#close();
+    this.#phase = phase;
+    this.#report(0, null);
+    await this.#fenced((tx) => setPhase(tx, this.#run.id, phase, counts));
+  }
+
+  #close(): Record<string, number> {
+    const now = performance.now();
+    const spent = (now - this.#phaseStarted) / 1000;
+    this.#seconds[this.#phase] = Number(((this.#seconds[this.#phase] ?? 0) + spent).toFixed(3));
+    this.#phaseStarted = now;
+    return this.#seconds;
+  }
+
+  #report(done: number, total: number | null, message: string | null = null): void {
+    this.#options.onProgress?.({ runId: this.#run.id, phase: this.#phase, done, total, message });
+  }
+
+  #fenced<T>(work: (tx: TenantTx) => Promise<T>): Promise<T> {
+    this.#signal.throwIfAborted();
+    return this.#deps.db.tenant(this.#run.tenantId, async (tx) => {
+      await checkFence(tx, this.#run);
+      return work(tx);
+    });
+  }
+}
+
+function guardResult(
+  implausible: readonly Implausibility[],
+  breaches: readonly Breach[],
+): Record<string, unknown> | null {
+  return implausible.length === 0 && breaches.length === 0 ? null : { implausible, breaches };
+}

@@ -1,0 +1,135 @@
+/**
+ * The set-based door of users for reconciliation: change rows in, one statement per kind out. A row whose user is no
+ * longer at the version the plan saw is returned as stale; nothing is overwritten silently.
+ */
+import type { ConnectionId, RunId, UserId } from '../core/ids.ts';
+import { textKey } from '../core/text-keys.ts';
+import type { TenantTx } from '../db/db.ts';
+
+export type UserChange = {
+  readonly seq: number;
+  readonly op: 'create' | 'update' | 'key' | 'reactivate' | 'suspend' | 'remove';
+  readonly userId: UserId;
+  readonly after: Readonly<Record<string, unknown>>;
+  readonly expectedVersion: number | null;
+  readonly reason: string;
+};
+
+export type ApplyingRun = { readonly runId: RunId; readonly connectionId: ConnectionId };
+
+const columns: Readonly<Record<string, string>> = {
+  username: 'username',
+  email: 'email',
+  displayName: 'display_name',
+  givenName: 'given_name',
+  familyName: 'family_name',
+  phone: 'phone',
+  employeeId: 'employee_id',
+  department: 'department',
+  jobTitle: 'job_title',
+};
+const keyed = new Set(['username', 'email', 'displayName', 'employeeId']);
+const customPrefix = 'attributes.';
+
+/** Applies rows of one op; returns the seqs that were applied, the others are stale. */
+export async function applyUserChanges(tx: TenantTx, run: ApplyingRun, rows: readonly UserChange[]): Promise<number[]> {
+  const [first] = rows;
+  if (first === undefined) return [];
+  const payload = JSON.stringify(rows.map((row) => toPatch(row, run)));
+  switch (first.op) {
+    case 'create':
+      return createUsers(tx, run, payload);
+    case 'update':
+    case 'key':
+      return updateUsers(tx, run, payload);
+    case 'reactivate':
+    case 'suspend':
+    case 'remove':
+      return setStatus(tx, run, first.op, payload);
+  }
+}
+
+/** Columns, keys, custom attributes and provenance of one row, by column name. */
+function toPatch(row: UserChange, run: ApplyingRun): Record<string, unknown> {
+  const patch: Record<string, string | null> = {};
+  const custom: Record<string, string | null> = {};
+  const provenance: Record<string, string> = {};
+  for (const [target, raw] of Object.entries(row.after)) {
+    const value = typeof raw === 'string' ? raw : null;
+    const column = columns[target];
+    if (target.startsWith(customPrefix)) custom[target.slice(customPrefix.length)] = value;
+    else if (column !== undefined) {
+      patch[column] = value;
+      if (keyed.has(target)) patch[`${column}_key`] = textKey(value);
+    } else continue;
+    provenance[target] = `connection:${run.connectionId}`;
+  }
+  return { seq: row.seq, id: row.userId, version: row.expectedVersion, patch, custom, provenance, reason: row.reason };
+}
+
+async function createUsers(tx: TenantTx, run: ApplyingRun, payload: string): Promise<number[]> {
+  const rows = await tx.sql<{ seq: number }[]>`
+    with r as (
+      select * from jsonb_to_recordset(${payload}::jsonb) as r(seq int, id uuid, patch jsonb, custom jsonb, provenance jsonb)
+    ), created as (
+      insert into users (tenant_id, id, username, username_key, email, email_key, display_name, display_name_key, given_name, family_name,
+        phone, employee_id, employee_id_key, department, job_title, attributes, provenance, last_run_id)
+      select ${tx.tenantId}::uuid, id, patch ->> 'username', patch ->> 'username_key', patch ->> 'email', patch ->> 'email_key',
+        patch ->> 'display_name', patch ->> 'display_name_key', patch ->> 'given_name', patch ->> 'family_name', patch ->> 'phone',
+        patch ->> 'employee_id', patch ->> 'employee_id_key', patch ->> 'department', patch ->> 'job_title', custom, provenance, ${run.runId}::uuid
+      from r order by seq
+      returning id
+    )
+    select r.seq from created join r on r.id = created.id`;
+  return rows.map((row) => row.seq);
+}
+
+/** One statement for all rows: usernames that depend on each other (swap, chain) change together. */
+async function updateUsers(tx: TenantTx, run: ApplyingRun, payload: string): Promise<number[]> {
+  await lockUsers(tx, payload);
+  const pick = (column: string) =>
+    tx.sql`case when r.patch ? ${column} then r.patch ->> ${column} else ${tx.sql(`u.${column}`)} end`;
+  const rows = await tx.sql<{ seq: number }[]>`
+    update users u set username = ${pick('username')}, username_key = ${pick('username_key')}, email = ${pick('email')},
+      email_key = ${pick('email_key')}, display_name = ${pick('display_name')}, display_name_key = ${pick('display_name_key')},
+      given_name = ${pick('given_name')}, family_name = ${pick('family_name')}, phone = ${pick('phone')},
+      employee_id = ${pick('employee_id')}, employee_id_key = ${pick('employee_id_key')}, department = ${pick('department')},
+      job_title = ${pick('job_title')}, attributes = u.attributes || r.custom, provenance = u.provenance || r.provenance,
+      version = u.version + 1, last_run_id = ${run.runId}::uuid, updated_at = now()
+    from jsonb_to_recordset(${payload}::jsonb) as r(seq int, id uuid, version bigint, patch jsonb, custom jsonb, provenance jsonb)
+    where u.tenant_id = ${tx.tenantId} and u.id = r.id and (u.version = r.version or u.last_run_id = ${run.runId}::uuid)
+      and not u.is_protected
+    returning r.seq`;
+  return rows.map((row) => row.seq);
+}
+
+async function setStatus(
+  tx: TenantTx,
+  run: ApplyingRun,
+  op: 'reactivate' | 'suspend' | 'remove',
+  payload: string,
+): Promise<number[]> {
+  await lockUsers(tx, payload);
+  const status = { reactivate: 'active', suspend: 'suspended', remove: 'removed' }[op];
+  const suspendedBy = op === 'suspend' ? `connection:${run.connectionId}` : null;
+  const rows = await tx.sql<{ seq: number }[]>`
+    update users u set status = ${status}, suspended_by = ${suspendedBy}, status_reason = r.reason, status_changed_at = now(),
+      username = case when ${op === 'remove'} then null else u.username end,
+      username_key = case when ${op === 'remove'} then null else u.username_key end,
+      version = u.version + 1, last_run_id = ${run.runId}::uuid, updated_at = now()
+    from jsonb_to_recordset(${payload}::jsonb) as r(seq int, id uuid, version bigint, reason text)
+    where u.tenant_id = ${tx.tenantId} and u.id = r.id and (u.version = r.version or u.last_run_id = ${run.runId}::uuid)
+      and not u.is_protected
+      and (${op === 'reactivate'} or not exists (
+        select 1 from super_admins s where s.tenant_id = u.tenant_id and s.user_id = u.id))
+    returning r.seq`;
+  return rows.map((row) => row.seq);
+}
+
+/** Rows are locked in id order, so that two writers of overlapping sets can not deadlock. */
+async function lockUsers(tx: TenantTx, payload: string): Promise<void> {
+  await tx.sql`
+    select 1 from users
+    where tenant_id = ${tx.tenantId} and id in (select id from jsonb_to_recordset(${payload}::jsonb) as r(id uuid))
+    order by id for update`;
+}
