@@ -1,5 +1,6 @@
 /** Discovery (RFC 7644 section 4, RFC 7643 sections 5 to 7): what this service can do, told to clients that ask. */
 import { RollcallError } from '../core/errors.ts';
+import { maxBulkBytes, maxBulkOperations } from './bulk.ts';
 import { publishedDefinitions, enterpriseUrn } from './definitions.ts';
 import { isRecord, type Json, type JsonObject } from './json.ts';
 import { listResponse, maxCount } from './list.ts';
@@ -19,7 +20,7 @@ export function serviceProviderConfig(request: ScimRequest): Promise<ScimAnswer>
     body: {
       schemas: [configUrn],
       patch: { supported: true },
-      bulk: { supported: false, maxOperations: 0, maxPayloadSize: 0 },
+      bulk: { supported: true, maxOperations: maxBulkOperations, maxPayloadSize: maxBulkBytes },
       filter: { supported: true, maxResults: maxCount },
       changePassword: { supported: false },
       sort: { supported: true },

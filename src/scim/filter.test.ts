@@ -52,6 +52,7 @@ describe('filters', () => {
     'userName zz "x"',
     'nonsense eq "x"',
     'emails.nonsense eq "x"',
+    'password eq "x"',
     '__proto__.x eq "1"',
     'constructor eq "1"',
     'userName eq "x',

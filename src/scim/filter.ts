@@ -39,7 +39,10 @@ type State = {
 export function parseFilter(model: ResourceModel, text: string): Filter {
   return parse(text, (name) => {
     const resolved = resolveName(model, name);
-    return resolved === null || resolved.attribute === null ? null : resolved;
+    // what is never returned can not be asked for either (RFC 7644 section 7.5.2: no probing of passwords)
+    return resolved === null || resolved.attribute === null || resolved.attribute.returned === 'never'
+      ? null
+      : resolved;
   });
 }
 

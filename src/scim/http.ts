@@ -7,7 +7,8 @@ import express, {
   type Router,
 } from 'express';
 import { RollcallError } from '../core/errors.ts';
-import { newId } from '../core/ids.ts';
+import { isUuid, newId } from '../core/ids.ts';
+import { requestIdOf } from '../platform/request.ts';
 import { parseBody, type JsonObject } from './json.ts';
 import type { Handler, ScimAnswer } from './request.ts';
 import type { ScimCaller, ScimOptions } from './scim.ts';
@@ -34,9 +35,7 @@ export function mountEndpoints(router: Router, options: HttpOptions, endpoints: 
     router.all(`/:connectionId${endpoint.path}`, body, dispatch(options, endpoint));
   }
   // RFC 7644 section 3.11: a connection's token is no user
-  for (const path of ['/Me', '/Bulk', '/.search']) {
-    router.all(`/:connectionId${path}`, (request, response) => sendNotImplemented(request, response));
-  }
+  router.all('/:connectionId/Me', (request, response) => sendNotImplemented(request, response));
   router.use(() => {
     throw notFound();
   });
@@ -64,7 +63,8 @@ function dispatch(options: HttpOptions, endpoint: Endpoint): RequestHandler {
     const handler = isMethod(method) ? endpoint.methods[method] : undefined;
     if (handler === undefined) throw methodNotAllowed(endpoint);
     const caller = callerOf(response);
-    const requestId = newId();
+    response.locals['route'] = `/scim/v2/:connectionId${endpoint.path}`;
+    const requestId = changeIdOf(request);
     const base = baseOf(options, request, caller);
     const answer = await handler({
       context: { tenantId: caller.tenantId, connectionId: caller.connectionId, requestId },
@@ -77,8 +77,14 @@ function dispatch(options: HttpOptions, endpoint: Endpoint): RequestHandler {
       body: readBody(request, method),
       log: options.log,
     });
-    send(request, response, answer, { 'X-Request-Id': requestId });
+    send(request, response, answer);
   };
+}
+
+/** The id on change rows: the one in our log, unless the client chose that (two requests must not share one). */
+function changeIdOf(request: Request): string {
+  const id = requestIdOf(request);
+  return request.headers['x-request-id'] === undefined && isUuid(id) ? id : newId();
 }
 
 function isMethod(text: string): text is Method {
@@ -145,13 +151,8 @@ function contentTypeFor(request: Request): string {
   return sent.startsWith(jsonType) ? jsonType : scimType;
 }
 
-function send(
-  request: Request,
-  response: Response,
-  answer: ScimAnswer,
-  more: Readonly<Record<string, string>> = {},
-): void {
-  response.status(answer.status).set({ 'Cache-Control': 'no-store', ...more, ...answer.headers });
+function send(request: Request, response: Response, answer: ScimAnswer): void {
+  response.status(answer.status).set({ 'Cache-Control': 'no-store', ...answer.headers });
   if (answer.body === undefined) {
     response.end();
     return;

@@ -12,7 +12,7 @@ import { countObjects, readPage, type StoredObject } from './store.ts';
 import type { Walks } from './walks.ts';
 
 const listUrn = 'urn:ietf:params:scim:api:messages:2.0:ListResponse';
-const defaultCount = 100;
+export const defaultCount = 100;
 export const maxCount = 1_000;
 
 export type ListQuery = {

@@ -12,11 +12,13 @@ import type { Db } from '../db/db.ts';
 import type { Clock } from '../platform/clock.ts';
 import type { Logger } from '../platform/logger.ts';
 import type { Pushes } from '../reconciliation/reconciliation.ts';
+import { createBulk, maxBulkBytes } from './bulk.ts';
 import { resourceTypes, schemas, serviceProviderConfig } from './discovery.ts';
 import { createGroups } from './groups.ts';
 import { mountEndpoints, type Endpoint } from './http.ts';
 import { createList } from './list.ts';
 import { groupModel, userModel } from './schema-model.ts';
+import { createSearch, createSearchAll } from './search.ts';
 import { createUsers } from './users.ts';
 import { createWalks } from './walks.ts';
 
@@ -44,8 +46,11 @@ export function createScim(options: ScimOptions): Router {
   const users = createUsers(options);
   const groups = createGroups(options);
   const reads = { db: options.db, walks: createWalks(options.clock) };
+  const listUsers = createList(reads, userModel);
+  const listGroups = createList(reads, groupModel);
   const endpoints: readonly Endpoint[] = [
-    { path: '/Users', maxBodyBytes: mebibyte, methods: { GET: createList(reads, userModel), POST: users.create } },
+    { path: '/Users', maxBodyBytes: mebibyte, methods: { GET: listUsers, POST: users.create } },
+    { path: '/Users/.search', maxBodyBytes: mebibyte, methods: { POST: createSearch(listUsers) } },
     {
       path: '/Users/:id',
       maxBodyBytes: mebibyte,
@@ -54,13 +59,16 @@ export function createScim(options: ScimOptions): Router {
     {
       path: '/Groups',
       maxBodyBytes: 16 * mebibyte,
-      methods: { GET: createList(reads, groupModel), POST: groups.create },
+      methods: { GET: listGroups, POST: groups.create },
     },
+    { path: '/Groups/.search', maxBodyBytes: mebibyte, methods: { POST: createSearch(listGroups) } },
     {
       path: '/Groups/:id',
       maxBodyBytes: 16 * mebibyte,
       methods: { GET: groups.get, PUT: groups.replace, PATCH: groups.patch, DELETE: groups.remove },
     },
+    { path: '/.search', maxBodyBytes: mebibyte, methods: { POST: createSearchAll(listUsers, listGroups) } },
+    { path: '/Bulk', maxBodyBytes: maxBulkBytes, methods: { POST: createBulk(users, groups) } },
     { path: '/ServiceProviderConfig', maxBodyBytes: 0, methods: { GET: serviceProviderConfig } },
     { path: '/ResourceTypes', maxBodyBytes: 0, methods: { GET: resourceTypes.list } },
     { path: '/ResourceTypes/:id', maxBodyBytes: 0, methods: { GET: resourceTypes.get } },

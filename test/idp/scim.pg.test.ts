@@ -247,7 +247,8 @@ describe('errors', () => {
       [413, await client.send('POST', '/Users', { body: { userName: 'x'.repeat(1_100_000) } })],
       [415, await client.send('POST', '/Users', { body: '{}', headers: { 'content-type': 'text/xml' } })],
       [501, await client.send('GET', '/Me')],
-      [501, await client.send('POST', '/Bulk', { body: {} })],
+      [400, await client.send('POST', '/Bulk', { body: {} })],
+      [413, await client.send('POST', '/Bulk', { body: { Operations: Array.from({ length: 1_001 }, () => ({})) } })],
     ];
     for (const [status, answer] of cases) {
       expect(answer.status, answer.text).toBe(status);
@@ -318,7 +319,7 @@ describe('discovery', () => {
     const client = await server.connect();
     expect((await client.send('GET', '/serviceproviderconfig')).body).toMatchObject({
       patch: { supported: true },
-      bulk: { supported: false },
+      bulk: { supported: true, maxOperations: 1000 },
       filter: { supported: true, maxResults: 1000 },
       etag: { supported: true },
       sort: { supported: true },
