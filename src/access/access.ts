@@ -16,7 +16,7 @@ import { activeAdmins, lockOrganizations, lockUser, organizationsAdministeredBy 
 import { createSuperAdmins, type SuperAdmins } from './super-admin.ts';
 import { createTokens, type TokenDeps, type Tokens } from './tokens.ts';
 
-export { addRuleGrants, removeRuleGrants, type GrantChange } from './apply-grants.ts';
+export { addRuleGrants, removeRuleGrants, type GrantChange } from './rule-grants.ts';
 export type { Authenticated, ScimPrincipal } from './authenticate.ts';
 export type { Exclusion } from './exclusions-store.ts';
 export type { ExclusionInput } from './exclusions.ts';

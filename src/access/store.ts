@@ -24,6 +24,14 @@ export async function lockUser(tx: TenantTx, userId: UserId): Promise<UserStatus
   return row.status;
 }
 
+/** Of many users at once, in id order; an id that does not exist is no error here. */
+export async function lockUsers(tx: TenantTx, ids: readonly string[]): Promise<void> {
+  if (ids.length === 0) return;
+  await tx.sql`
+    select 1 from users where tenant_id = ${tx.tenantId} and id = any(${[...new Set(ids)]}::uuid[])
+    order by id for no key update`;
+}
+
 export async function userExists(tx: TenantTx, userId: UserId): Promise<boolean> {
   const rows = await tx.sql`select 1 from users where tenant_id = ${tx.tenantId} and id = ${userId}`;
   return rows.length > 0;

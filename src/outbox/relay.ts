@@ -107,7 +107,10 @@ async function deliver(
     .slice(0, 1000);
   const retryInSeconds = retryDelaySeconds(message.attempts, Math.random());
   await deps.db.engine((tx) => markFailed(tx, message, { deliveredTo, error, retryInSeconds }));
-  deps.logger.warn({ messageId: message.id, attempts: message.attempts, error }, 'webhook delivery failed');
+  deps.logger.warn(
+    { id: message.id, type: message.type, attempts: message.attempts, error },
+    'webhook delivery failed',
+  );
   return false;
 }
 

@@ -1,4 +1,5 @@
 /** Users, grants and sub-organizations as plain SQL, for tests of the rooms that stand on them. */
+import { pino } from 'pino';
 import { newId, type OrganizationId, type TenantId, type UserId } from '../../src/core/ids.ts';
 import type { GrantableRole, Role } from '../../src/core/roles.ts';
 import { textKey } from '../../src/core/text-keys.ts';
@@ -69,3 +70,6 @@ export function principalOf(
     role,
   };
 }
+
+/** For what must log somewhere and is not asked what. */
+export const silentLogger = pino({ level: 'silent' });
