@@ -185,13 +185,13 @@ function columnSql(
   const text = String(value);
   switch (path.attribute.name) {
     case 'id':
-      return exactSql(sql, sql`o.anchor`, op, text);
+      return orderedSql(sql, sql`o.anchor`, op, text);
     case 'externalId':
-      return exactSql(sql, sql`o.external_id`, op, text);
+      return orderedSql(sql, sql`o.external_id`, op, text);
     case 'userName':
       return keySql(sql, sql`o.user_name_key`, op, text);
     case 'displayName':
-      return keySql(sql, sql`o.display_name_key`, op, text);
+      return displayNameSql(sql, model, op, text);
     case 'active':
       return (op === 'eq') === (value === true) ? sql`o.is_active` : sql`not o.is_active`;
     case 'meta':
@@ -201,8 +201,11 @@ function columnSql(
   }
 }
 
-function exactSql(sql: Sql, column: Fragment, op: CompareOp, value: string): Fragment {
-  return orderedSql(sql, column, op, value);
+/** The column of a user without a display name holds the user name: the index finds, the resource confirms. */
+function displayNameSql(sql: Sql, model: ResourceModel, op: CompareOp, value: string): Fragment | null {
+  const found = keySql(sql, sql`o.display_name_key`, op, value);
+  if (model.kind === 'group') return found;
+  return op === 'ne' ? null : sql`(${found} and o.source -> 'displayName' is not null)`;
 }
 
 /** A normalized key column: the value is normalized in the same way. */

@@ -50,7 +50,7 @@ export function listResponse(resources: JsonObject[], total: number, startIndex:
   };
 }
 
-export function readListQuery(model: ResourceModel, query: ReadonlyMap<string, string>): ListQuery {
+function readListQuery(model: ResourceModel, query: ReadonlyMap<string, string>): ListQuery {
   const cursor = query.get('cursor');
   if (cursor !== undefined && cursor !== '') {
     throw badRequest('invalidCursor', 'The cursor was not issued by this service; page with startIndex and count.');

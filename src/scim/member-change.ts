@@ -9,7 +9,7 @@ import { badRequest } from './scim-error.ts';
 
 export type PatchOp = 'add' | 'remove' | 'replace';
 
-export const maxMembers = 200_000;
+const maxMembers = 200_000;
 
 export class MemberChange {
   #replaces = false;

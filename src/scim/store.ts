@@ -54,7 +54,7 @@ export async function readObject(
 }
 
 /** The live objects of one kind in one connection. */
-export function liveSql({ sql }: TenantTx, place: Place, model: ResourceModel): Fragment {
+function liveSql({ sql }: TenantTx, place: Place, model: ResourceModel): Fragment {
   return sql`o.tenant_id = ${place.tenantId} and o.connection_id = ${place.connectionId} and o.kind = ${model.kind}
     and o.is_pushed and o.deleted_at is null`;
 }

@@ -18,7 +18,8 @@ type Content = {
 type Row = { readonly version: string; readonly created_at: string; readonly updated_at: string };
 
 export const fakePushes: Pushes = {
-  writeUser: (tx, context, user, expect) => write(tx, context, { ...user, kind: 'user' }, expect),
+  writeUser: (tx, context, user, expect) =>
+    write(tx, context, { ...user, kind: 'user', displayName: user.displayName ?? user.userName }, expect),
   writeGroup: (tx, context, group, expect) =>
     write(tx, context, { ...group, kind: 'group', userName: null, isActive: true }, expect),
   changeMembers,
