@@ -1,4 +1,5 @@
 /** What an Entra connection document says: the app registration, the cloud, and what to read beyond the usual. */
+import { X509Certificate } from 'node:crypto';
 import { z } from 'zod';
 import type { Secret } from '../../platform/secrets.ts';
 import { secretText } from '../../platform/secrets.ts';
@@ -32,13 +33,27 @@ const tenantId = z
   )
   .transform((text) => text.toLowerCase());
 
+const pemBlock = /-----BEGIN CERTIFICATE-----[^-]+-----END CERTIFICATE-----/g;
+
+/** Checked here, so that a bad certificate is a fault of the document rather than of the first run. */
+function areCertificates(text: string): boolean {
+  const blocks = text.match(pemBlock) ?? [];
+  try {
+    return blocks.map((block) => new X509Certificate(block)).length > 0;
+  } catch {
+    return false;
+  }
+}
+
+const certificates = z.string().refine(areCertificates, 'must be one or more certificates in PEM form');
+
 export const entraSettingsSchema = z.strictObject({
   tenantId: tenantId.describe('Directory (tenant) id from the app registration; a domain of the tenant works too.'),
   clientId: guid.describe('Application (client) id from the app registration.'),
   cloud: z.enum(entraClouds).default('global').describe('Microsoft cloud the tenant lives in.'),
   authority: httpsOrigin.optional().describe('Sign-in address, when it is not the usual one of the cloud.'),
   graphUrl: httpsOrigin.optional().describe('Microsoft Graph address, when it is not the usual one of the cloud.'),
-  caPem: z.string().optional().describe('PEM of a further certificate authority, e.g. of a TLS-inspecting proxy.'),
+  caPem: certificates.optional().describe('PEM of a further certificate authority, e.g. of a TLS-inspecting proxy.'),
   properties: z
     .array(z.string().regex(/^[A-Za-z][A-Za-z0-9_]*$/))
     .max(100)
