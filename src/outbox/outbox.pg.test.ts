@@ -1,5 +1,5 @@
 import { Webhook } from 'standardwebhooks';
-import { beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { beforeAll, beforeEach, describe, expect, it, vi } from 'vitest';
 import { createTenant, useDatabase, type TestTenant } from '../../test/setup/database.ts';
 import { SecretBox } from '../platform/secrets.ts';
 import { systemClock } from '../platform/clock.ts';
@@ -192,6 +192,28 @@ describe('relays', () => {
     };
     await deliver();
     expect(await messages()).toMatchObject([{ isDelivered: true, lastError: null }]);
+  });
+
+  it('that were too slow leave the claim of the one that is still sending alone', async () => {
+    await outbox.webhooks.create(by(), { url: 'https://hook.example/' });
+    await put('user.created');
+    let finish: (answer: { status: number }) => void = () => undefined;
+    let second: Promise<unknown> | undefined;
+    answer = async () => {
+      answer = () =>
+        new Promise((resolve) => {
+          finish = resolve;
+        });
+      await makeDue();
+      second = deliver(newRelay());
+      await vi.waitFor(() => expect(sent).toHaveLength(2));
+      return { status: 500 };
+    };
+    await deliver();
+    expect(await messages()).toMatchObject([{ attempts: 2, lastError: null }]);
+    expect((await messages())[0]?.waits).toBeGreaterThan(60);
+    finish({ status: 200 });
+    expect(await second).toEqual({ delivered: 1, failed: 0 });
   });
 
   it('delete what was delivered more than 7 days ago, and nothing that is still to be sent', async () => {
