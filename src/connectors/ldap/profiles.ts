@@ -53,7 +53,7 @@ function genericActivity(entry: LdapEntry, now: Date): Activity {
   return byLock.isActive ? openldapActivity(entry) : byLock;
 }
 
-const personFilter = '(|(objectClass=inetOrgPerson)(objectClass=person)(objectClass=account))';
+const usualUserFilter = '(|(objectClass=inetOrgPerson)(objectClass=person)(objectClass=account))';
 const groupOfNamesFilter = '(|(objectClass=groupOfNames)(objectClass=groupOfUniqueNames))';
 
 const activeDirectory: VendorProfile = {
@@ -71,7 +71,7 @@ const activeDirectory: VendorProfile = {
 const openldap: VendorProfile = {
   vendor: 'openldap',
   idAttribute: 'entryUUID',
-  userFilter: personFilter,
+  userFilter: usualUserFilter,
   groupFilter: groupOfNamesFilter,
   memberAttributes: ['member', 'uniqueMember'],
   hasExtendedDns: false,
