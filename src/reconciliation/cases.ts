@@ -15,7 +15,7 @@ export type Case = {
   readonly anchor: string | null;
   readonly subject: string;
   readonly reason: string;
-  readonly candidates: readonly { readonly id: UserId; readonly name: string }[];
+  readonly candidates: { readonly id: UserId; readonly name: string }[];
   readonly createdAt: string;
   readonly resolvedBy: string | null;
 };

@@ -146,8 +146,8 @@ async function mergeEdges(
 }
 
 /** A role mapping that names a group is bound to the one live group of that name, for ever after. */
-async function pinGroupNames(tx: TenantTx, connectionId: ConnectionId): Promise<void> {
-  await tx.sql`
+export async function pinGroupNames(tx: TenantTx, connectionId: ConnectionId): Promise<number> {
+  const result = await tx.sql`
     update role_mappings r set group_anchor = g.anchor
     from (
       select r.id, min(m.anchor) as anchor from role_mappings r
@@ -157,4 +157,5 @@ async function pinGroupNames(tx: TenantTx, connectionId: ConnectionId): Promise<
         and r.group_anchor is null and r.group_name is not null
       group by r.id having count(*) = 1) g
     where r.tenant_id = ${tx.tenantId} and r.id = g.id`;
+  return result.count;
 }

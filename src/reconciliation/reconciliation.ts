@@ -3,142 +3,106 @@
  * it may (guard), and doing it (apply). Every inlet ends here: a pull is a run over the objects that changed, a SCIM
  * push settles its object in the request's transaction.
  */
-import type { AttributeValue } from '../connectors/contract/contract.ts';
-import type { ConnectionId, OrganizationId, RunId, TenantId } from '../core/ids.ts';
-import type { GrantableRole } from '../core/roles.ts';
-import type {
-  ChangeKind,
-  ConnectionKind,
-  ConnectionStatus,
-  ObjectKind,
-  RunKind,
-  RunMode,
-  RunPhase,
-  RunStatus,
-} from '../core/vocabulary.ts';
-import type { TenantTx } from '../db/db.ts';
+import type { TestStep } from '../connectors/contract/contract.ts';
+import { RollcallError } from '../core/errors.ts';
+import type { ConnectionId, RunId, TenantId } from '../core/ids.ts';
+import type { CaseStatus } from '../core/vocabulary.ts';
+import { listCases, resolveCase, type Case, type Resolution } from './cases.ts';
+import { selectChanges, type Change, type ChangeFilter } from './changes.ts';
+import {
+  createConnection,
+  exportConnection,
+  findConnection,
+  listConnections,
+  pauseConnection,
+  resumeConnection,
+  testConnection,
+  updateConnection,
+} from './connections.ts';
+import type { Connection } from './connections-store.ts';
+import { explainUser, type Explanation } from './explain.ts';
+import { createPushes } from './push.ts';
+import type { Pushes } from './push-types.ts';
+import { approveRun, cancelRun, discardRun, requestRun, type Approval, type RunRequest } from './requests.ts';
+import { executeRun, type ExecuteOptions, type RunDeps } from './run.ts';
+import { selectRun, selectRuns, type RunFilter, type RunSummary } from './runs-store.ts';
 
-export type Connection = {
-  readonly tenantId: TenantId;
-  readonly id: ConnectionId;
-  readonly organizationId: OrganizationId;
-  readonly kind: ConnectionKind;
-  readonly name: string;
-  readonly status: ConnectionStatus;
-  readonly statusReason: string | null;
-  readonly cron: string | null;
-  readonly timeZone: string;
-  readonly nextRunAt: string | null;
-  readonly priority: number;
-  readonly ceiling: GrantableRole;
-  readonly version: number;
-};
-
-export type RunSummary = {
-  readonly tenantId: TenantId;
-  readonly id: RunId;
-  readonly connectionId: ConnectionId;
-  readonly connectionName: string;
-  readonly kind: RunKind;
-  readonly mode: RunMode;
-  readonly status: RunStatus;
-  readonly phase: RunPhase | null;
-  readonly requestedBy: string;
-  readonly startedAt: string | null;
-  readonly finishedAt: string | null;
-  /** Objects read, mirror rows written, changes by class and state, seconds by phase. */
-  readonly counts: Readonly<Record<string, unknown>>;
-  readonly digest: string | null;
-  readonly guard: Readonly<Record<string, unknown>> | null;
-  readonly approvedBy: string | null;
-  readonly error: Readonly<Record<string, unknown>> | null;
-};
-
-export type RunRequest = {
-  readonly tenantId: TenantId;
-  readonly connectionId: ConnectionId;
-  /** `auto` lets the connection decide between full and delta (baseline rules). */
-  readonly read: 'auto' | 'full' | 'delta';
-  readonly mode: RunMode;
-  readonly requestedBy: string;
-  readonly scheduledFor?: string;
-};
-
-export type Progress = {
-  readonly runId: RunId;
-  readonly phase: RunPhase;
-  /** Objects or changes handled in this phase so far. */
-  readonly done: number;
-  /** Known only in some phases. */
-  readonly total: number | null;
-  readonly message: string | null;
-};
-
-// ---------------------------------------------------------------- pushes (SCIM)
-
-/** The connection a push is for, as the token named it, and the request it belongs to. */
-export type PushContext = {
-  readonly tenantId: TenantId;
-  readonly connectionId: ConnectionId;
-  /** Written on each change row, so that explain and undo can address the request. */
-  readonly requestId: string;
-};
-
-export type PushedUser = {
-  /** SCIM id. */
-  readonly anchor: string;
-  readonly userName: string;
-  readonly externalId: string | null;
-  readonly displayName: string | null;
-  readonly isActive: boolean;
-  /** Flat view for mapping: userName, externalId, displayName, givenName, familyName, email, phone, title, department, employeeNumber ... */
-  readonly attributes: Readonly<Record<string, AttributeValue>>;
-  /** The resource as it will be answered, without id, meta and groups. */
-  readonly resource: Readonly<Record<string, unknown>>;
-};
-
-export type PushedGroup = {
-  readonly anchor: string;
-  readonly displayName: string;
-  readonly externalId: string | null;
-  /** Without id, meta and members. */
-  readonly resource: Readonly<Record<string, unknown>>;
-};
-
-/** What the row looked like when the caller read it; another version means someone wrote in between. */
-export type Expectation = 'new' | { readonly version: number };
-
-export type Written = { readonly version: number; readonly createdAt: string; readonly updatedAt: string };
-
-/**
- * Writes of pushed objects. Each writes the mirror and then decides and applies in the caller's transaction.
- * Throws `conflict` for a userName or externalId another live object of this connection has, `version_mismatch`
- * when the expectation fails, `not_found` when the object does not live in this connection.
- */
-export type Pushes = {
-  writeUser(tx: TenantTx, context: PushContext, user: PushedUser, expect: Expectation): Promise<Written>;
-  writeGroup(tx: TenantTx, context: PushContext, group: PushedGroup, expect: Expectation): Promise<Written>;
-  /** `replace` makes the set equal; returns how many edges were added and removed. Raises the group's version when any. */
-  changeMembers(
-    tx: TenantTx,
-    context: PushContext,
-    groupAnchor: string,
-    change: {
-      readonly add?: readonly string[];
-      readonly remove?: readonly string[];
-      readonly replace?: readonly string[];
-    },
-  ): Promise<{
-    readonly added: number;
-    readonly removed: number;
-    readonly version: number;
-    readonly updatedAt: string;
-  }>;
-  /** Tombstones the object; its userName and externalId are free at once. */
-  remove(tx: TenantTx, context: PushContext, kind: ObjectKind, anchor: string): Promise<void>;
-};
-
-/** Joiners, movers, leavers, conflicts of a plan, as every preview shows them. */
-export type PlanCounts = Readonly<Record<ChangeKind, number>>;
-
+export type { Case, Resolution } from './cases.ts';
+export type { Change, ChangeFilter } from './changes.ts';
+export { connectionDocument, parseConnectionDocument } from './connection-document.ts';
+export type { Connectors } from './connections.ts';
+export type { Connection } from './connections-store.ts';
+export type { Explanation } from './explain.ts';
+export type { Expectation, PushContext, PushedGroup, PushedUser, Pushes, Written } from './push-types.ts';
+export type { Approval, RunRequest } from './requests.ts';
+export { reconciliationRoutes } from './routes.ts';
+export type { ExecuteOptions, Progress, RunDeps } from './run.ts';
+export type { RunFilter, RunSummary } from './runs-store.ts';
 export { createScheduledRuns, setNextSlots } from './scheduled-runs.ts';
+
+export type Reconciliation = {
+  createConnection(actor: string, tenantId: TenantId, document: unknown): Promise<Connection>;
+  updateConnection(actor: string, tenantId: TenantId, id: ConnectionId, document: unknown): Promise<Connection>;
+  listConnections(tenantId: TenantId): Promise<Connection[]>;
+  /** By id or name; throws not_found. */
+  findConnection(tenantId: TenantId, idOrName: string): Promise<Connection>;
+  exportConnection(tenantId: TenantId, id: ConnectionId): Promise<Record<string, unknown>>;
+  pauseConnection(actor: string, tenantId: TenantId, id: ConnectionId, reason: string): Promise<void>;
+  resumeConnection(actor: string, tenantId: TenantId, id: ConnectionId): Promise<void>;
+  testConnection(
+    tenantId: TenantId,
+    what: { readonly connectionId: ConnectionId } | { readonly document: unknown },
+    signal: AbortSignal,
+  ): AsyncIterable<TestStep>;
+
+  /** Queues a run; the caller dispatches it (schedule) or executes it in process. */
+  requestRun(request: RunRequest): Promise<RunId>;
+  executeRun(tenantId: TenantId, runId: RunId, options: ExecuteOptions): Promise<RunSummary>;
+  /** Queues the approved plan for apply; the caller dispatches or executes the same run again. */
+  approveRun(tenantId: TenantId, runId: RunId, approval: Approval): Promise<void>;
+  discardRun(tenantId: TenantId, runId: RunId, actor: string): Promise<void>;
+  cancelRun(tenantId: TenantId, runId: RunId, actor: string): Promise<void>;
+  listRuns(tenantId: TenantId, filter: RunFilter): Promise<RunSummary[]>;
+  /** Throws not_found. */
+  getRun(tenantId: TenantId, runId: RunId): Promise<RunSummary>;
+  listChanges(tenantId: TenantId, filter: ChangeFilter): Promise<Change[]>;
+
+  /** By id, username, e-mail or full name. */
+  explainUser(tenantId: TenantId, idOrName: string): Promise<Explanation>;
+  listCases(tenantId: TenantId, status: CaseStatus): Promise<Case[]>;
+  resolveCase(actor: string, tenantId: TenantId, caseId: string, resolution: Resolution): Promise<void>;
+
+  readonly pushes: Pushes;
+};
+
+export function createReconciliation(deps: RunDeps): Reconciliation {
+  const { db } = deps;
+  return {
+    createConnection: (actor, tenantId, document) => createConnection(deps, actor, tenantId, document),
+    updateConnection: (actor, tenantId, id, document) => updateConnection(deps, actor, tenantId, id, document),
+    listConnections: (tenantId) => listConnections(deps, tenantId),
+    findConnection: (tenantId, idOrName) => findConnection(deps, tenantId, idOrName),
+    exportConnection: (tenantId, id) => exportConnection(deps, tenantId, id),
+    pauseConnection: (actor, tenantId, id, reason) => pauseConnection(deps, actor, tenantId, id, reason),
+    resumeConnection: (actor, tenantId, id) => resumeConnection(deps, actor, tenantId, id),
+    testConnection: (tenantId, what, signal) => testConnection(deps, tenantId, what, signal),
+    requestRun: (request) => requestRun(db, request),
+    executeRun: (tenantId, runId, options) => executeRun(deps, tenantId, runId, options),
+    approveRun: (tenantId, runId, approval) => approveRun(db, tenantId, runId, approval),
+    discardRun: (tenantId, runId, actor) => discardRun(db, tenantId, runId, actor),
+    cancelRun: (tenantId, runId, actor) => cancelRun(db, tenantId, runId, actor),
+    listRuns: (tenantId, filter) => db.tenant(tenantId, (tx) => selectRuns(tx, filter)),
+    getRun: async (tenantId, runId) => {
+      const run = await db.tenant(tenantId, (tx) => selectRun(tx, runId));
+      if (run !== null) return run;
+      throw new RollcallError('not_found', `There is no run ${runId}.`, {
+        remedy: 'List them with: rollcall runs list',
+      });
+    },
+    listChanges: (tenantId, filter) => db.tenant(tenantId, (tx) => selectChanges(tx, filter)),
+    explainUser: (tenantId, idOrName) => explainUser(db, tenantId, idOrName),
+    listCases: (tenantId, status) => listCases(db, tenantId, status),
+    resolveCase: (actor, tenantId, caseId, resolution) => resolveCase(db, actor, tenantId, caseId, resolution),
+    pushes: createPushes(deps),
+  };
+}

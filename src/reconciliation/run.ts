@@ -129,8 +129,9 @@ class LiveRun {
     if (this.#run.isApproved || this.#run.phase === 'apply' || this.#run.phase === 'record')
       return this.#applyAndRecord(open, null);
     await this.#fenced((tx) => deleteChanges(tx, this.#run.id));
-    const read = await this.#read(open);
-    const implausible = await this.#mirror(open, read);
+    // an object run settles what pushes left open: the mirror is up to date already
+    const read = this.#run.kind === 'object' ? null : await this.#read(open);
+    const implausible = read === null ? [] : await this.#mirror(open, read);
     const planned = await this.#plan(open, read, implausible);
     if (planned === 'done') return;
     await this.#applyAndRecord(open, read);
@@ -176,7 +177,7 @@ class LiveRun {
 
   // ---------------------------------------------------------------- plan and guard
 
-  async #plan(open: OpenConnection, read: Read, implausible: Implausibility[]): Promise<'done' | 'apply'> {
+  async #plan(open: OpenConnection, read: Read | null, implausible: Implausibility[]): Promise<'done' | 'apply'> {
     await this.#enter('prove', {});
     const proven = await proveAbsence(
       this.#deps,
@@ -224,7 +225,7 @@ class LiveRun {
 
   async #stopAtPlan(
     open: OpenConnection,
-    read: Read,
+    read: Read | null,
     plan: { readonly counts: ChangeCount[]; readonly digest: string | null; readonly breaches: readonly Breach[] },
     guard: Record<string, unknown> | null,
     isImplausible: boolean,
@@ -264,9 +265,10 @@ class LiveRun {
         guard,
         changes: plan.counts,
       });
-      if (!isImplausible && read.result.mode === 'full') await this.#saveBaseline(tx, read.result.counts);
+      if (!isImplausible && read !== null && read.result.mode === 'full')
+        await this.#saveBaseline(tx, read.result.counts);
     });
-    this.#log.info({ held: isHeld, counts: read.result.counts.users }, 'run waits for approval');
+    this.#log.info({ held: isHeld }, 'run waits for approval');
     return 'done';
   }
 
