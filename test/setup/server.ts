@@ -3,12 +3,13 @@
  * by all projects of the run. TEST_DATABASE_URL names a server to use instead; its login must be able to create
  * databases and roles.
  */
-import { mkdtemp, chmod, rm } from 'node:fs/promises';
+import { existsSync } from 'node:fs';
+import { chmod, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import postgres from 'postgres';
 import type { TestProject } from 'vitest/node';
-import { migrate, startEmbeddedPostgres } from '../../src/db/db.ts';
+import { findEmbeddedPostgres, migrate, startEmbeddedPostgres } from '../../src/db/db.ts';
 import { parseDatabaseUrl } from '../../src/db/pools.ts';
 
 declare module 'vitest' {
@@ -20,6 +21,10 @@ declare module 'vitest' {
 }
 
 type Running = { readonly adminUrl: string; readonly template: string; readonly stop: () => Promise<void> };
+
+const folderPrefix = 'rollcall-test-';
+const ownerFile = 'owner.pid';
+const cacheFolder = join(tmpdir(), `rollcall-cache-${process.getuid?.() ?? 0}`);
 
 let running: Promise<Running> | undefined;
 let users = 0;
@@ -41,18 +46,37 @@ export default async function setup(project: TestProject): Promise<() => Promise
 async function start(): Promise<Running> {
   const given = process.env['TEST_DATABASE_URL'];
   if (given !== undefined && given !== '') return withTemplate(given, async () => undefined);
-  const folder = await mkdtemp(join(tmpdir(), 'rollcall-test-'));
+  await stopAbandonedServers();
+  const folder = await mkdtemp(join(tmpdir(), folderPrefix));
   // mkdtemp makes 0700, and the account the server runs as must enter it
   await chmod(folder, 0o755);
-  const server = await startEmbeddedPostgres({
-    dataFolder: folder,
-    cacheFolder: join(tmpdir(), `rollcall-cache-${process.getuid?.() ?? 0}`),
-    testMode: true,
-  });
+  await writeFile(join(folder, ownerFile), String(process.pid));
+  const server = await startEmbeddedPostgres({ dataFolder: folder, cacheFolder, testMode: true });
   return withTemplate(withDatabase(server.url, 'postgres'), async () => {
     await server.stop();
     await rm(folder, { recursive: true, force: true });
   });
+}
+
+/** A run that was killed could not stop its server; the next run does, and only for runs that named themselves. */
+async function stopAbandonedServers(): Promise<void> {
+  for (const name of await readdir(tmpdir())) {
+    const folder = join(tmpdir(), name);
+    if (!name.startsWith(folderPrefix) || !existsSync(join(folder, ownerFile))) continue;
+    const owner = Number(await readFile(join(folder, ownerFile), 'utf8'));
+    if (!Number.isSafeInteger(owner) || owner <= 1 || existsSync(`/proc/${owner}`) || !existsSync('/proc/self'))
+      continue;
+    try {
+      if ((await findEmbeddedPostgres(folder)) !== undefined) {
+        const server = await startEmbeddedPostgres({ dataFolder: folder, cacheFolder, testMode: true });
+        await server.stop();
+      }
+      await rm(folder, { recursive: true, force: true });
+    } catch (error) {
+      // another run may be doing the same just now
+      console.warn(`The abandoned test database in ${folder} was not removed: ${String(error)}`);
+    }
+  }
 }
 
 async function withTemplate(adminUrl: string, stop: () => Promise<void>): Promise<Running> {
