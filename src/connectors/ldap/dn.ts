@@ -29,7 +29,7 @@ type Part = { readonly type: string; readonly value: string };
 function partKey({ type, value }: Part): string {
   const folded = value.normalize('NFKC').toLowerCase().replace(/\s+/g, ' ').trim();
   // Whatever separates parts is escaped again, so that a comma in a value is no separator in the key.
-  return `${type.trim().toLowerCase()}=${folded.replace(/[\\,+=]/g, (sign) => `\\${sign}`)}`;
+  return `${type.trim().toLowerCase()}=${folded.replace(/[\\,+]/g, (sign) => `\\${sign}`)}`;
 }
 
 function splitRdns(dn: string): Part[][] {

@@ -225,6 +225,22 @@ describe('OpenLDAP', () => {
     });
   });
 
+  test('a filter with escaped UTF-8 finds who it names', async () => {
+    await server.modify(
+      `dn: uid=chloe,${server.peopleDn}\nobjectClass: inetOrgPerson\nuid: chloe\ncn:: ${Buffer.from('Chloé Müller').toString('base64')}\nsn: M\n`,
+    );
+    for (const userFilter of [
+      '(cn=Chlo\\c3\\a9 M\\c3\\bcller)',
+      '( & (cn=Chloé Müller) (sn=*) )',
+      '(cn=Chlo\\C3\\A9*)',
+    ]) {
+      expect([...(await readAll(fixture({ userFilter }))).objects.values()].map(({ name }) => name)).toEqual([
+        'Chloé Müller',
+      ]);
+    }
+    await server.modify(`dn: uid=chloe,${server.peopleDn}\nchangetype: delete\n`);
+  });
+
   test('an empty result is a notice, not an error', async () => {
     const { events } = await readAll(fixture({ userFilter: '(uid=nobody)' }));
     expect(events.map((event) => event.type)).toEqual(['notice', 'complete']);
