@@ -110,7 +110,7 @@ async function runOne(
     };
   } catch (error) {
     const { status, body, isOurs } = answerError(error);
-    if (isOurs) request.log.error({ err: error, method }, 'an operation of a bulk request failed');
+    if (isOurs) request.log.error({ err: error, method, ...request.context }, 'an operation of a bulk request failed');
     const isOfMember = operation.method !== 'POST' && operation.needs.length === 0;
     const location = isOfMember ? { location: `${request.base}${operation.path}` } : {};
     return {

@@ -137,8 +137,9 @@ async function guardReplacement(
 
 function warnOfForeign(request: ScimRequest, anchor: string, members: MemberChange): void {
   if (members.foreign.size === 0) return;
+  const { connectionId, requestId } = request.context;
   request.log.warn(
-    { connectionId: request.context.connectionId, group: anchor, foreignIds: members.foreign.size },
+    { connectionId, requestId, kind: 'group', id: anchor, count: members.foreign.size },
     'a request named members by ids that are not of this service; they were left out',
   );
 }

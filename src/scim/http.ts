@@ -180,7 +180,10 @@ function sendError(options: HttpOptions): ErrorRequestHandler {
       return;
     }
     const { status, headers, body, isOurs } = answerError(error);
-    if (isOurs) options.log.error({ err: error as unknown, method: request.method }, 'a SCIM request failed');
+    if (isOurs) {
+      const requestId = requestIdOf(request);
+      options.log.error({ err: error as unknown, method: request.method, requestId }, 'a SCIM request failed');
+    }
     send(request, response, { status, headers, body: { ...body } as JsonObject });
   };
 }

@@ -2,8 +2,8 @@
 import { readFileSync } from 'node:fs';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { useDatabase } from '../setup/database.ts';
-import { fakePushes } from './fake-pushes.ts';
-import { startScimServer, type Answer, type Client, type ScimServer } from './scim-server.ts';
+import { startPortalServer } from './portal-server.ts';
+import type { Answer, Client, ScimServer } from './scim-server.ts';
 
 type Check = {
   readonly path?: readonly (string | number | Readonly<Record<string, unknown>>)[];
@@ -45,7 +45,7 @@ describe('documented dialogues', () => {
   let server: ScimServer;
   const pristine = Object.getOwnPropertyNames(Object.prototype).toSorted();
   beforeAll(async () => {
-    server = await startScimServer(database.db, fakePushes);
+    server = await startPortalServer(database.db);
   });
   afterAll(() => server.close());
   afterEach(() => {

@@ -43,7 +43,11 @@ export type ScimServer = {
   close(): Promise<void>;
 };
 
-export async function startScimServer(db: Db, pushes: Pushes): Promise<ScimServer> {
+export async function startScimServer(
+  db: Db,
+  pushes: Pushes,
+  makeConnection: (tenant: TestTenant) => Promise<ConnectionId> = (tenant) => insertConnection(db, tenant),
+): Promise<ScimServer> {
   const callers = new Map<string, ScimCaller>();
   const logged: unknown[] = [];
   const app = express();
@@ -65,8 +69,7 @@ export async function startScimServer(db: Db, pushes: Pushes): Promise<ScimServe
     logged,
     connect: async (given) => {
       const tenant = given ?? (await createTenant(db));
-      const connectionId = newId<ConnectionId>();
-      await insertConnection(db, tenant, connectionId);
+      const connectionId = await makeConnection(tenant);
       const token = `token-${connectionId}`;
       callers.set(token, { tenantId: tenant.tenantId, connectionId, tokenId: connectionId });
       const base = `${url}/${connectionId}`;
@@ -86,7 +89,8 @@ export async function startScimServer(db: Db, pushes: Pushes): Promise<ScimServe
   };
 }
 
-async function insertConnection(db: Db, tenant: TestTenant, connectionId: ConnectionId): Promise<void> {
+async function insertConnection(db: Db, tenant: TestTenant): Promise<ConnectionId> {
+  const connectionId = newId<ConnectionId>();
   await db.tenant(
     tenant.tenantId,
     ({ sql }) => sql`
@@ -94,6 +98,7 @@ async function insertConnection(db: Db, tenant: TestTenant, connectionId: Connec
     values (${tenant.tenantId}, ${connectionId}, ${tenant.organizationId}, 'scim', ${connectionId}, ${connectionId},
       '{}'::jsonb, '{}'::jsonb, 'active', 'system')`,
   );
+  return connectionId;
 }
 
 async function send(base: string, token: string, method: string, path: string, call: Call = {}): Promise<Answer> {

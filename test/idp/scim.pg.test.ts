@@ -215,7 +215,7 @@ describe('groups', () => {
       `/Groups/${group}`,
       patchOf({ op: 'add', path: 'members', value: [{ value: 'okta-1' }] }),
     );
-    expect(JSON.stringify(server.logged.slice(before))).toContain('foreignIds');
+    expect(JSON.stringify(server.logged.slice(before))).toContain('ids that are not of this service');
     await client.send('DELETE', `/Users/${gone}`);
     expect(await memberIds(client, group)).toEqual([id]);
   });

@@ -1,0 +1,76 @@
+/** What a push does in the portal: the service provider on the real reconciliation. */
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { useDatabase, type TestTenant } from '../setup/database.ts';
+import { startPortalServer } from './portal-server.ts';
+import type { Client, ScimServer } from './scim-server.ts';
+import { createGroup, createUser, memberIds, patchOf } from './steps.ts';
+
+const database = useDatabase();
+let server: ScimServer;
+beforeAll(async () => {
+  server = await startPortalServer(database.db);
+});
+afterAll(() => server.close());
+
+type PortalUser = {
+  readonly email: string | null;
+  readonly display_name: string | null;
+  readonly status: string;
+  readonly roles: number;
+};
+
+async function portalUsers(tenant: TestTenant): Promise<PortalUser[]> {
+  return database.db.tenant(
+    tenant.tenantId,
+    ({ sql }) => sql<PortalUser[]>`
+      select u.email, u.display_name, u.status,
+        (select count(*)::int from grants g where g.tenant_id = u.tenant_id and g.user_id = u.id) as roles
+      from users u order by u.display_name`,
+  );
+}
+
+const ann = { displayName: 'Ann', emails: [{ value: 'ann@x.example', type: 'work', primary: true }] };
+
+async function makeAnn(client: Client): Promise<string> {
+  return createUser(client, `ann@${client.tenant.builtInDomain}`, ann);
+}
+
+describe('pushes', () => {
+  it('make a user of the tenant with the mapped role at once, and rename her', async () => {
+    const client = await server.connect();
+    const id = await makeAnn(client);
+    expect(await portalUsers(client.tenant)).toEqual([
+      { email: 'ann@x.example', display_name: 'Ann', status: 'active', roles: 1 },
+    ]);
+    await client.send('PATCH', `/Users/${id}`, patchOf({ op: 'replace', path: 'displayName', value: 'Ann B' }));
+    expect(await portalUsers(client.tenant)).toMatchObject([{ display_name: 'Ann B' }]);
+  });
+
+  it('suspend by active=false and bring back by active=true', async () => {
+    const client = await server.connect();
+    const id = await makeAnn(client);
+    await client.send('PATCH', `/Users/${id}`, patchOf({ op: 'Replace', path: 'active', value: 'False' }));
+    expect(await portalUsers(client.tenant)).toMatchObject([{ status: 'suspended' }]);
+    expect((await client.send('GET', `/Users/${id}`)).body['active']).toBe(false);
+    await client.send('PATCH', `/Users/${id}`, patchOf({ op: 'Replace', value: { active: true } }));
+    expect(await portalUsers(client.tenant)).toMatchObject([{ status: 'active' }]);
+  });
+
+  it('give one 201 among identical creates and make one user', async () => {
+    const client = await server.connect();
+    const body = { userName: `ann@${client.tenant.builtInDomain}`, ...ann };
+    const answers = await Promise.all(Array.from({ length: 20 }, () => client.send('POST', '/Users', { body })));
+    expect(answers.filter(({ status }) => status === 201)).toHaveLength(1);
+    expect(answers.filter(({ status }) => status === 409)).toHaveLength(19);
+    expect(await portalUsers(client.tenant)).toHaveLength(1);
+  });
+
+  it('keep every member of groups changed at once', async () => {
+    const client = await server.connect();
+    const users = await Promise.all(Array.from({ length: 10 }, (_, index) => createUser(client, `u${index}`)));
+    const group = await createGroup(client, 'All');
+    const add = (value: string) => patchOf({ op: 'add', path: 'members', value: [{ value }] });
+    await Promise.all(users.map((id) => client.send('PATCH', `/Groups/${group}`, add(id))));
+    expect(new Set(await memberIds(client, group))).toEqual(new Set(users));
+  });
+});
