@@ -12,7 +12,9 @@ import {
 } from '../../../test/simulators/entra/harness.ts';
 import { createSampleTenant } from '../../../test/simulators/entra/sample-tenant.ts';
 import { isRollcallError } from '../../core/errors.ts';
+import { systemClock } from '../../platform/clock.ts';
 import type { DirectoryEvent } from '../contract/contract.ts';
+import { entraConnector } from './entra.ts';
 
 let harness: Harness;
 let faultFree: ReturnType<typeof effective>;
@@ -169,7 +171,7 @@ describe('throttling', () => {
     expect(harness.clock.sleptMs.slice(before)).toEqual([200_000, 200_000, 200_000]);
   });
 
-  test('an abort ends a wait at once', async () => {
+  test('an abort ends a request under way at once', async () => {
     const aborter = new AbortController();
     const reason = new Error('stopped by the test');
     harness.simulator.fault({ route: 'users/delta', type: 'hang' });
@@ -177,5 +179,22 @@ describe('throttling', () => {
     const timer = setTimeout(() => aborter.abort(reason), 50);
     expect(await failureOf(reading)).toBe(reason);
     clearTimeout(timer);
+  });
+
+  test('an abort ends a wait for Microsoft at once', async () => {
+    const aborter = new AbortController();
+    const reason = new Error('stopped by the test');
+    harness.simulator.fault({ route: 'users/delta', type: 'throttle', retryAfter: '300' });
+    const connector = entraConnector({ clock: systemClock, random: Math.random });
+    const { settings, secrets } = harness;
+    const reading = (async () => {
+      const onWait = (): void => aborter.abort(reason);
+      const request = { settings, secrets, attributes: [], signal: aborter.signal, onWait };
+      for await (const event of connector.read({ ...request, mode: 'full', cursor: null })) {
+        expect(event.type).not.toBe('complete');
+      }
+    })();
+    expect(await failureOf(reading)).toBe(reason);
+    await harness.simulator.idle();
   });
 });

@@ -23,7 +23,7 @@ function readGraphError(text: string): GraphError {
 }
 
 /** A3: the least application permission that reads the path. */
-export function permissionFor(path: string): string {
+function permissionFor(path: string): string {
   if (path.includes('/groups')) return 'GroupMember.Read.All';
   return path.includes('/directoryObjects') ? 'User.Read.All and GroupMember.Read.All' : 'User.Read.All';
 }

@@ -8,7 +8,7 @@ export const entraClouds = ['global', 'usgov', 'dod', 'china'] as const;
 export type EntraCloud = (typeof entraClouds)[number];
 
 /** Microsoft Graph "National cloud deployments": sign-in host and Graph host belong together, tokens do not travel. */
-export const cloudHosts: Readonly<Record<EntraCloud, { readonly authority: string; readonly graphUrl: string }>> = {
+const cloudHosts: Readonly<Record<EntraCloud, { readonly authority: string; readonly graphUrl: string }>> = {
   global: { authority: 'https://login.microsoftonline.com', graphUrl: 'https://graph.microsoft.com' },
   usgov: { authority: 'https://login.microsoftonline.us', graphUrl: 'https://graph.microsoft.us' },
   dod: { authority: 'https://login.microsoftonline.us', graphUrl: 'https://dod-graph.microsoft.us' },

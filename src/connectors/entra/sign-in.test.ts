@@ -7,6 +7,9 @@ import { RollcallError, describeError, isRollcallError } from '../../core/errors
 import { aadstsMeaning, aadstsMeanings } from './aadsts.ts';
 import { openGraphSession, runEndurance } from './graph-session.ts';
 import type { GraphSession } from './graph-session.ts';
+import type { HttpReply, HttpRequest } from './https-exchange.ts';
+import { entraClouds, entraSettingsSchema, hostsOf } from './settings.ts';
+import { createTokenSource } from './token-source.ts';
 
 let harness: Harness;
 beforeAll(async () => {
@@ -164,5 +167,29 @@ describe('token requests', () => {
     const error = await failureOf(harness.read());
     expect(error).toBeInstanceOf(RollcallError);
     expect(isRollcallError(error, 'directory_throttled') && error.retryAfterSeconds).toBe(900);
+  });
+
+  test.each(entraClouds)('in the cloud %s only its own sign-in host is asked, once', async (cloud) => {
+    const { tenantId, clientId } = harness.settings;
+    const settings = entraSettingsSchema.parse({ tenantId, clientId, cloud });
+    const { authority, graphUrl } = hostsOf(settings);
+    const sent: HttpRequest[] = [];
+    const send = async (request: HttpRequest): Promise<HttpReply> => {
+      sent.push(request);
+      const text = JSON.stringify({ token_type: 'Bearer', expires_in: 3_599, access_token: 'opaque' });
+      return { status: 200, headers: { 'content-type': 'application/json' }, text };
+    };
+    const { signal } = new AbortController();
+    const tokens = createTokenSource({
+      settings,
+      secrets: harness.secrets,
+      channel: { send, close: () => undefined },
+      patience: { during: async (_what, attempt) => attempt() },
+      now: () => harness.clock.now(),
+      signal,
+    });
+    expect(await tokens.get(false)).toBe('opaque');
+    expect(sent.map((request) => request.url.split('?')[0])).toEqual([`${authority}/${tenantId}/oauth2/v2.0/token`]);
+    expect(new URLSearchParams(sent[0]?.body).get('scope')).toContain(`${graphUrl}/.default`);
   });
 });

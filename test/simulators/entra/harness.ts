@@ -84,7 +84,7 @@ export type ReadOptions = {
   readonly signal?: AbortSignal;
 };
 
-export function secretOf(text: string): EntraSecrets {
+function secretOf(text: string): EntraSecrets {
   return { kind: 'client_secret', clientSecret: new Secret(text) };
 }
 

@@ -50,7 +50,7 @@ export type SampleTenant = {
 export type SampleOptions = { readonly users?: number; readonly domain?: string; readonly sharedCount?: number };
 
 /** Letters of the address: accents dropped, what has no base letter replaced. */
-export function addressPart(name: string): string {
+function addressPart(name: string): string {
   const special: Readonly<Record<string, string>> = { ß: 'ss', ø: 'o', ł: 'l', ı: 'i', đ: 'd', æ: 'ae' };
   return name
     .toLowerCase()

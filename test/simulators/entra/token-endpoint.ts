@@ -50,7 +50,7 @@ const texts: Readonly<Record<number, { readonly status: number; readonly error: 
 };
 
 /** Shape of graph-examples "token-error". */
-export function tokenError(code: number, tenantId: string, clientId: string, now: Date): Reply {
+function tokenError(code: number, tenantId: string, clientId: string, now: Date): Reply {
   const found = texts[code] ?? { status: 400, error: 'invalid_request', text: 'Refused by the test.' };
   const timestamp = `${now.toISOString().slice(0, 19).replace('T', ' ')}Z`;
   const trace = '0000aaaa-11bb-cccc-dd33-eeeeee333333';
