@@ -44,7 +44,8 @@ export function toNewChanges(subject: Subject, drafts: readonly Draft[], firstSe
     ...draft,
     seq: firstSeq + index,
     anchor: subject.anchor,
-    subject: subject.user?.attributes['displayName'] ?? subject.name,
+    // an object without a link goes by its own name: the user it may match is somebody else so far
+    subject: (subject.link === null ? null : subject.user?.attributes['displayName']) ?? subject.name,
     objectVersion: subject.objectVersion,
   }));
 }
