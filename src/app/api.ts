@@ -1,9 +1,12 @@
 /** The HTTP side: every room's routes under /api/v1, and the document made of them. */
-import type { Express } from 'express';
+import type { Express, RequestHandler } from 'express';
 import packageJson from '../../package.json' with { type: 'json' };
 import { accessRoutes } from '../access/routes.ts';
 import { auditRoutes } from '../audit/routes.ts';
 import { RollcallError } from '../core/errors.ts';
+import type { ConnectionId, TenantId } from '../core/ids.ts';
+import type { Db } from '../db/db.ts';
+import { organizationsRoutes } from '../organizations/routes.ts';
 import { outboxRoutes } from '../outbox/routes.ts';
 import { createApp } from '../platform/http-server.ts';
 import type { Logger } from '../platform/logger.ts';
@@ -11,21 +14,44 @@ import type { Metrics } from '../platform/metrics.ts';
 import { mountRoutes, type Authenticate } from '../platform/mount-routes.ts';
 import { describeRoutes } from '../platform/openapi.ts';
 import type { Route } from '../platform/route.ts';
+import { reconciliationRoutes } from '../reconciliation/routes.ts';
+import type { RunJob } from '../schedule/schedule.ts';
+import { createScim, type ScimOptions } from '../scim/scim.ts';
+import { usersRoutes } from '../users/routes.ts';
 import type { Config } from './config.ts';
 import type { Rooms } from './rooms.ts';
 
 const basePath = '/api/v1';
 
-export function routesOf(rooms: Pick<Rooms, 'access' | 'audit' | 'outbox'>): Route[] {
-  return [...accessRoutes(rooms.access), ...auditRoutes(rooms.audit), ...outboxRoutes(rooms.outbox)];
+type Dispatch = (job: RunJob) => Promise<void>;
+
+export function routesOf(rooms: Omit<Rooms, 'clock'>, dispatch: Dispatch): Route[] {
+  return [
+    ...accessRoutes(rooms.access),
+    ...organizationsRoutes(rooms.organizations),
+    ...usersRoutes(rooms.users),
+    ...reconciliationRoutes({
+      reconciliation: rooms.reconciliation,
+      dispatch: (run) =>
+        dispatch({ tenantId: run.tenantId as TenantId, connectionId: run.connectionId as ConnectionId }),
+    }),
+    ...auditRoutes(rooms.audit),
+    ...outboxRoutes(rooms.outbox),
+  ];
 }
 
 export function createApi(
   rooms: Rooms,
-  options: { readonly config: Config; readonly logger: Logger; readonly metrics: Metrics },
+  options: {
+    readonly config: Config;
+    readonly logger: Logger;
+    readonly metrics: Metrics;
+    readonly db: Db;
+    readonly dispatch: Dispatch;
+  },
 ): Express {
   const { config, logger, metrics } = options;
-  const routes = routesOf(rooms);
+  const routes = routesOf(rooms, options.dispatch);
   const document = describeRoutes(routes, { version: packageJson.version, basePath });
   return createApp({
     config: config.http,
@@ -37,6 +63,7 @@ export function createApi(
         response.locals['route'] = '/openapi.json';
         response.json(document);
       });
+      app.use('/scim/v2', nameRoute('/scim/v2'), createScim(scimOptions(rooms, options)));
       app.use(
         basePath,
         mountRoutes({
@@ -59,5 +86,31 @@ export function bearerOf(access: Pick<Rooms['access'], 'authenticate'>): Authent
     throw new RollcallError('unauthenticated', 'A valid API token is needed.', {
       remedy: 'Send it as "Authorization: Bearer rcl_api_..."; rollcall tokens create makes one.',
     });
+  };
+}
+
+function scimOptions(
+  rooms: Rooms,
+  options: { readonly config: Config; readonly logger: Logger; readonly db: Db },
+): ScimOptions {
+  const { publicUrl } = options.config.http;
+  return {
+    db: options.db,
+    pushes: rooms.reconciliation.pushes,
+    authenticate: async (bearer) => {
+      const caller = await rooms.access.authenticate(bearer);
+      return caller?.kind === 'scim' ? caller.principal : null;
+    },
+    clock: rooms.clock,
+    log: options.logger,
+    ...(publicUrl === undefined ? {} : { publicUrl: publicUrl.replace(/\/+$/, '') }),
+  };
+}
+
+/** What metrics and logs call requests that a room's own router answers. */
+function nameRoute(route: string): RequestHandler {
+  return (_request, response, next) => {
+    response.locals['route'] = route;
+    next();
   };
 }

@@ -4,7 +4,8 @@ import type { Lifecycle } from '../platform/lifecycle.ts';
 import type { Metrics } from '../platform/metrics.ts';
 import type { Secret } from '../platform/secrets.ts';
 import { listen } from '../platform/http-server.ts';
-import { createSchedule, openRunQueue, startWorker, type PeriodicJob } from '../schedule/schedule.ts';
+import { createScheduledRuns, setNextSlots } from '../reconciliation/reconciliation.ts';
+import { createSchedule, dispatchRun, openRunQueue, startWorker, type PeriodicJob } from '../schedule/schedule.ts';
 import { createApi } from './api.ts';
 import type { Config } from './config.ts';
 import { openDatabase, openSecretBox } from './resources.ts';
@@ -29,7 +30,21 @@ export async function runApiRole(options: RoleOptions): Promise<ApiRole> {
   const secretBox = openSecretBox(options.masterKey);
   const db = openDatabase(options.databaseUrl, config, { lifecycle, logger, applicationName: 'rollcall api' });
   const rooms = createRooms({ config, db, secretBox, logger });
-  const server = await listen(createApi(rooms, { config, logger, metrics }), { name: 'http', ...config.http });
+  const queue = await openRunQueue({
+    url: options.databaseUrl.reveal(),
+    logger,
+    heartbeatSeconds: config.schedule.heartbeatSeconds,
+    isWorker: false,
+  });
+  lifecycle.own('queue', () => queue.close(graceMs));
+  const api = createApi(rooms, {
+    config,
+    logger,
+    metrics,
+    db,
+    dispatch: (run) => dispatchRun({ db, queue, logger }, run),
+  });
+  const server = await listen(api, { name: 'http', ...config.http });
   lifecycle.own('HTTP server', () => server.close(graceMs));
   logger.info({ host: server.host, port: server.port }, 'API listening');
   return { ping: () => db.ping(), url: `http://${server.host}:${server.port}` };
@@ -46,7 +61,7 @@ export async function runWorkerRole(options: RoleOptions): Promise<{ readonly pi
   const schedule = createSchedule({
     db,
     queue,
-    ledger: rooms.runLedger,
+    ledger: { createScheduledRuns, setNextSlots },
     clock: rooms.clock,
     logger,
     heartbeatSeconds,
@@ -55,7 +70,8 @@ export async function runWorkerRole(options: RoleOptions): Promise<{ readonly pi
   const worker = await startWorker({
     schedule,
     queue,
-    executeRun: rooms.executeRun,
+    executeRun: (tenantId, runId, { signal }) =>
+      rooms.reconciliation.executeRun(tenantId, runId, { signal, heartbeatMs: (heartbeatSeconds * 1000) / 3 }),
     periodic: periodicJobs(rooms),
     concurrency,
     pollSeconds,

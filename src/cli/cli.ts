@@ -8,9 +8,13 @@ import type { Environment } from '../app/app.ts';
 import { describeError } from '../core/errors.ts';
 import { scrub } from '../platform/scrub.ts';
 import type { CommandContext } from './context.ts';
+import { addConnectionCommands } from './connection-commands.ts';
 import { addDaemonCommands } from './daemon-commands.ts';
 import { exitCodeOf, exitCodes, type ExitCode } from './exit-codes.ts';
 import { outputFormats } from './output.ts';
+import { addPeopleCommands } from './people-commands.ts';
+import { addRunCommands } from './run-commands.ts';
+import { addTenantCommands } from './tenant-commands.ts';
 
 export { createSignalReader } from '../platform/lifecycle.ts';
 export { Secret } from '../platform/secrets.ts';
@@ -58,5 +62,9 @@ export function buildProgram(context: CommandContext): Command {
     .addOption(new Option('-o, --output <format>', 'how data is printed').choices([...outputFormats]).default('human'))
     .addOption(new Option('--org <slug>', 'tenant the command is about'));
   addDaemonCommands(program, context);
+  addTenantCommands(program, context);
+  addConnectionCommands(program, context);
+  addRunCommands(program, context);
+  addPeopleCommands(program, context);
   return program;
 }

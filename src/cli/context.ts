@@ -1,5 +1,10 @@
-/** What every command works with: the options all share, the configuration, the rooms, where to write. */
+/** What every command works with: the options all share, the configuration, the rooms, the tenant, where to write. */
+import type { Command } from 'commander';
 import type { Config, Environment, Office } from '../app/app.ts';
+import { RollcallError } from '../core/errors.ts';
+import type { OrganizationId, TenantId } from '../core/ids.ts';
+import type { Page, PageRequest } from '../platform/page.ts';
+import type { Principal } from '../platform/route.ts';
 import type { ExitCode } from './exit-codes.ts';
 import type { OutputFormat } from './output.ts';
 
@@ -19,6 +24,19 @@ export type CommandContext = {
   setExitCode(code: ExitCode): void;
 };
 
+/** A command at work in a tenant, as the host operator. */
+export type TenantWork = {
+  readonly office: Office;
+  readonly principal: Principal;
+  readonly tenantId: TenantId;
+  readonly organizationId: OrganizationId;
+  readonly output: OutputFormat;
+};
+
+export function sharedOptionsOf(command: Command): SharedOptions {
+  return command.optsWithGlobals<SharedOptions>();
+}
+
 /** Loaded when a command needs it: --help and --version do not wait for the database driver. */
 export async function readConfig(context: CommandContext, options: SharedOptions): Promise<Config> {
   const app = await import('../app/app.ts');
@@ -27,10 +45,75 @@ export async function readConfig(context: CommandContext, options: SharedOptions
 
 export async function inOffice<Result>(
   context: CommandContext,
-  options: SharedOptions,
-  work: (office: Office) => Promise<Result>,
+  command: Command,
+  work: (office: Office, output: OutputFormat) => Promise<Result>,
 ): Promise<Result> {
   const app = await import('../app/app.ts');
+  const options = sharedOptionsOf(command);
   const config = await readConfig(context, options);
-  return app.withOffice(config, context.environment, work);
+  return app.withOffice(config, context.environment, (office) => work(office, options.output));
+}
+
+export async function inTenant<Result>(
+  context: CommandContext,
+  command: Command,
+  work: (at: TenantWork) => Promise<Result>,
+): Promise<Result> {
+  const { org } = sharedOptionsOf(command);
+  const { operatorPrincipal } = await import('../access/access.ts');
+  return inOffice(context, command, async (office, output) => {
+    const found = await chooseOrganization(office, org);
+    const principal = operatorPrincipal(context.environment.osUser, found.tenantId, found.organizationId);
+    return work({ office, principal, ...found, output });
+  });
+}
+
+type Chosen = { readonly tenantId: TenantId; readonly organizationId: OrganizationId };
+
+/** Without --org the only tenant there is; an operator never changes one by accident where there are several. */
+async function chooseOrganization(office: Office, org: string | undefined): Promise<Chosen> {
+  if (org !== undefined) {
+    const { tenantId, organizationId } = await office.organizations.findAcrossTenants(org);
+    return { tenantId, organizationId };
+  }
+  const tenants = await office.organizations.listTenants();
+  const [only] = tenants;
+  if (only === undefined) {
+    throw new RollcallError('invalid_input', 'There is no organization yet.', {
+      remedy: 'Make one: rollcall orgs create SLUG --name NAME',
+    });
+  }
+  if (tenants.length === 1) return { tenantId: only.tenantId, organizationId: only.organizationId };
+  const known = tenants.slice(0, 10).map((tenant) => tenant.path);
+  throw new RollcallError('invalid_input', 'Several organizations exist; say which one is meant.', {
+    remedy: `Add --org with one of: ${known.join(', ')}${tenants.length > known.length ? ' ...' : ''}`,
+  });
+}
+
+const pageLimit = 200;
+
+/** All pages of a list, up to `limit` rows; a cursor that comes back is a fault of ours and ends the walk. */
+export async function readPages<Item>(
+  read: (request: PageRequest) => Promise<Page<Item>>,
+  limit: number,
+): Promise<Item[]> {
+  const items: Item[] = [];
+  const seen = new Set<string>();
+  let cursor: string | undefined;
+  while (items.length < limit) {
+    const page = await read({ limit: Math.min(pageLimit, limit - items.length), cursor });
+    items.push(...page.items);
+    if (page.nextCursor === null) break;
+    if (seen.has(page.nextCursor)) throw new RollcallError('internal', 'A list gave the same cursor twice.');
+    seen.add(page.nextCursor);
+    cursor = page.nextCursor;
+  }
+  return items;
+}
+
+/** A count on the command line. */
+export function parseCount(text: string): number {
+  const count = Number(text);
+  if (Number.isInteger(count) && count > 0 && count <= 1_000_000) return count;
+  throw new RollcallError('invalid_input', `"${text}" is not a count between 1 and 1,000,000.`);
 }

@@ -100,7 +100,7 @@ function numberOf(text: string, field: Field, whole: string): number {
   return value;
 }
 
-export function isTimeZone(name: string): boolean {
+function isTimeZone(name: string): boolean {
   try {
     formatOf(name);
     return true;
@@ -108,6 +108,14 @@ export function isTimeZone(name: string): boolean {
     if (error instanceof RangeError) return false;
     throw error;
   }
+}
+
+/** Throws `invalid_input` for a name the IANA database does not have. */
+export function requireTimeZone(name: string): void {
+  if (isTimeZone(name)) return;
+  throw new RollcallError('invalid_input', `"${name}" is not a time zone.`, {
+    remedy: 'Write it like Europe/Berlin, America/New_York or UTC.',
+  });
 }
 
 const minuteMs = 60_000;

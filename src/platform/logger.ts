@@ -69,6 +69,10 @@ const allowedFields = new Set([
   'type',
   'id',
   'step',
+  'held',
+  'seconds',
+  'epoch',
+  'subjects',
 ]);
 
 export type LoggerOptions = {

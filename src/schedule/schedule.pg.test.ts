@@ -5,7 +5,15 @@ import { createTenant, useDatabase } from '../../test/setup/database.ts';
 import { newId, type ConnectionId, type RunId, type TenantId } from '../core/ids.ts';
 import { createLogger } from '../platform/logger.ts';
 import { createScheduledRuns, setNextSlots } from '../reconciliation/reconciliation.ts';
-import { createSchedule, installQueue, openRunQueue, startWorker, type RunLedger, type RunQueue } from './schedule.ts';
+import {
+  createSchedule,
+  dispatchRun,
+  installQueue,
+  openRunQueue,
+  startWorker,
+  type RunLedger,
+  type RunQueue,
+} from './schedule.ts';
 
 const database = useDatabase();
 const lines: string[] = [];
@@ -249,7 +257,7 @@ describe('the worker', () => {
       await database.db.engine((tx) => tx.sql`update runs set status = 'succeeded' where id = ${runId}`);
       done.resolve();
     });
-    await scheduleAt('2026-03-01T10:00:02Z').dispatch(made);
+    await dispatchRun({ db: database.db, queue, logger }, made);
     await done.promise;
     const [run] = await runsOf(made);
     expect(executed).toEqual([run?.id]);

@@ -58,8 +58,6 @@ export type TickResult = { readonly due: number; readonly created: number; reado
 export type Schedule = {
   /** One look at what is due; safe to call from any number of processes at once. */
   tick(): Promise<TickResult>;
-  /** Sends a job for a run that was just written. A lost call costs time only: the next tick sends it again. */
-  dispatch(job: RunJob): Promise<void>;
   /** The run of this connection that wants a worker, or null. */
   findWork(job: RunJob): Promise<RunId | null>;
 };
@@ -71,14 +69,26 @@ const maxBatches = 500;
 const faultyScheduleRetryMs = 3_600_000;
 
 export function createSchedule(options: ScheduleOptions): Schedule {
-  const { db, queue } = options;
+  const { db } = options;
   return {
     tick: () => tick(options),
-    dispatch: async (job) => {
-      await db.engine((tx) => queue.send(tx, [job]));
-    },
     findWork: (job) => db.engine((tx) => selectNextRun(tx, job, staleBefore(options))),
   };
+}
+
+/**
+ * Sends a job for a run that was just written. A failure is told and swallowed: the run is committed, so the caller must
+ * not hear that it failed, and the next tick sends the job again.
+ */
+export async function dispatchRun(
+  deps: { readonly db: Db; readonly queue: Pick<RunQueue, 'send'>; readonly logger: Pick<Logger, 'warn'> },
+  job: RunJob,
+): Promise<void> {
+  try {
+    await deps.db.engine((tx) => deps.queue.send(tx, [job]));
+  } catch (error) {
+    deps.logger.warn({ connectionId: job.connectionId, err: error }, 'a run was not dispatched; the next tick does it');
+  }
 }
 
 async function tick(options: ScheduleOptions): Promise<TickResult> {

@@ -108,6 +108,8 @@ async function executeOne(job: RunJob, runId: RunId, options: WorkerOptions, sig
   const startedAt = performance.now();
   try {
     await options.executeRun(job.tenantId, runId, { signal });
+    // a run that was told to stop returns without having ended: the job must go back to the queue
+    signal.throwIfAborted();
     logger.info({ durationMs: Math.round(performance.now() - startedAt) }, 'run ended');
   } catch (error) {
     if (signal.aborted) logger.info({}, 'run handed over: the worker is stopping');

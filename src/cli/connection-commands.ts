@@ -1,0 +1,179 @@
+/** Commands about connections: list, test, create, update, export, pause, resume. */
+import { readFile } from 'node:fs/promises';
+import type { Command } from 'commander';
+import { parseDocument, stringify } from 'yaml';
+import type { TestStep } from '../connectors/contract/contract.ts';
+import { RollcallError } from '../core/errors.ts';
+import type { Connection } from '../reconciliation/reconciliation.ts';
+import { inTenant, type CommandContext } from './context.ts';
+import { exitCodes } from './exit-codes.ts';
+import { cellText, formatTime, printObject, printRows, type Column, type OutputFormat } from './output.ts';
+
+export function addConnectionCommands(program: Command, context: CommandContext): void {
+  const connections = program.command('connections').description('directories of an organization');
+  addReadCommands(connections, context);
+  addWriteCommands(connections, context);
+  addTestCommand(connections, context);
+}
+
+const columns: readonly Column<Connection>[] = [
+  { title: 'name', value: (row) => row.name },
+  { title: 'kind', value: (row) => row.kind },
+  { title: 'status', value: (row) => row.status },
+  { title: 'schedule', value: (row) => (row.cron === null ? null : `${row.cron} (${row.timeZone})`) },
+  { title: 'next run', value: (row) => formatTime(row.nextRunAt) },
+  { title: 'id', value: (row) => row.id },
+  { title: 'reason', value: (row) => row.statusReason },
+];
+
+function addReadCommands(connections: Command, context: CommandContext): void {
+  const { environment } = context;
+  connections
+    .command('list')
+    .description('connections of a tenant')
+    .action(async (_options: unknown, command: Command) => {
+      await inTenant(context, command, async ({ office, tenantId, output }) => {
+        const rows = await office.reconciliation.listConnections(tenantId);
+        printRows(environment, output, rows, columns, 'No connection yet: rollcall connections create -f FILE');
+      });
+    });
+  connections
+    .command('export <connection>')
+    .description('the document of a connection as YAML, without secrets')
+    .action(async (reference: string, _options: unknown, command: Command) => {
+      await inTenant(context, command, async ({ office, tenantId, output }) => {
+        const { id } = await office.reconciliation.findConnection(tenantId, reference);
+        const document = await office.reconciliation.exportConnection(tenantId, id);
+        printObject(environment, output, document, stringify(document));
+      });
+    });
+}
+
+function addWriteCommands(connections: Command, context: CommandContext): void {
+  const { environment, actor } = context;
+  connections
+    .command('create')
+    .description('makes a connection from a document; its first run stops after the plan')
+    .requiredOption('-f, --file <file>', 'YAML or JSON; - reads standard input')
+    .action(async (options: { readonly file: string }, command: Command) => {
+      const document = await readDocument(options.file);
+      await inTenant(context, command, async ({ office, tenantId, output }) => {
+        const made = await office.reconciliation.createConnection(actor, tenantId, document);
+        printObject(
+          environment,
+          output,
+          made,
+          `Made connection ${made.name}, id ${made.id}. Next: rollcall plan '${made.name}'`,
+        );
+      });
+    });
+  connections
+    .command('update <connection>')
+    .description('replaces the document of a connection; without a secrets section the stored ones stay')
+    .requiredOption('-f, --file <file>', 'YAML or JSON; - reads standard input')
+    .action(async (reference: string, options: { readonly file: string }, command: Command) => {
+      const document = await readDocument(options.file);
+      await inTenant(context, command, async ({ office, tenantId, output }) => {
+        const { id } = await office.reconciliation.findConnection(tenantId, reference);
+        const made = await office.reconciliation.updateConnection(actor, tenantId, id, document);
+        printObject(environment, output, made, `${made.name} is now at version ${made.version}.`);
+      });
+    });
+  connections
+    .command('pause <connection>')
+    .description('stops scheduled runs; plans can still be made')
+    .requiredOption('--reason <text>', 'shown wherever the connection is')
+    .action(async (reference: string, options: { readonly reason: string }, command: Command) => {
+      await inTenant(context, command, async ({ office, tenantId, output }) => {
+        const { id, name } = await office.reconciliation.findConnection(tenantId, reference);
+        await office.reconciliation.pauseConnection(actor, tenantId, id, options.reason);
+        printObject(environment, output, { id, status: 'paused' }, `${name} is paused.`);
+      });
+    });
+  connections
+    .command('resume <connection>')
+    .description('lets scheduled runs happen again, also after a quarantine')
+    .action(async (reference: string, _options: unknown, command: Command) => {
+      await inTenant(context, command, async ({ office, tenantId, output }) => {
+        const { id, name } = await office.reconciliation.findConnection(tenantId, reference);
+        await office.reconciliation.resumeConnection(actor, tenantId, id);
+        printObject(environment, output, { id, status: 'active' }, `${name} is active.`);
+      });
+    });
+}
+
+function addTestCommand(connections: Command, context: CommandContext): void {
+  const { environment, signal } = context;
+  connections
+    .command('test [connection]')
+    .description('name, port, TLS, sign-in, rights, one page: each in a plain sentence; nothing is changed')
+    .option('-f, --file <file>', 'tests a document before it is saved')
+    .action(async (reference: string | undefined, options: { readonly file?: string }, command: Command) => {
+      if ((reference === undefined) === (options.file === undefined)) {
+        throw new RollcallError('invalid_input', 'Name a connection, or a document with -f: one of the two.');
+      }
+      const document = options.file === undefined ? undefined : await readDocument(options.file);
+      await inTenant(context, command, async ({ office, tenantId, output }) => {
+        const what =
+          reference === undefined
+            ? { document }
+            : { connectionId: (await office.reconciliation.findConnection(tenantId, reference)).id };
+        const steps: TestStep[] = [];
+        for await (const step of office.reconciliation.testConnection(tenantId, what, signal)) {
+          steps.push(step);
+          printStep(environment, output, step);
+        }
+        if (output === 'json') environment.stdout.write(`${JSON.stringify(steps, null, 2)}\n`);
+        if (steps.some((step) => step.outcome === 'failed')) context.setExitCode(exitCodes.failed);
+      });
+    });
+}
+
+const outcomeWords: Record<TestStep['outcome'], string> = {
+  ok: 'ok      ',
+  warning: 'warning ',
+  failed: 'FAILED  ',
+  skipped: 'skipped ',
+};
+
+/** As each step ends: a slow directory shows where it is slow. */
+function printStep(streams: CommandContext['environment'], output: OutputFormat, step: TestStep): void {
+  switch (output) {
+    case 'human': {
+      const raw = step.raw === undefined ? '' : ` [${cellText(step.raw)}]`;
+      streams.stdout.write(`${outcomeWords[step.outcome]} ${step.step.padEnd(14)} ${cellText(step.message)}${raw}\n`);
+      return;
+    }
+    case 'ndjson':
+      streams.stdout.write(`${JSON.stringify(step)}\n`);
+      return;
+    case 'json':
+  }
+}
+
+const longestDocumentBytes = 1024 * 1024;
+
+/** JSON is YAML too. The document is checked by reconciliation; here only its form. */
+async function readDocument(file: string): Promise<unknown> {
+  const text = await readText(file);
+  const document = parseDocument(text, { uniqueKeys: true });
+  const [fault] = document.errors;
+  if (fault !== undefined) {
+    throw new RollcallError('invalid_input', `${file} is not YAML: ${fault.message.split('\n')[0] ?? ''}`);
+  }
+  return document.toJS({ maxAliasCount: 20 });
+}
+
+async function readText(file: string): Promise<string> {
+  const source = file === '-' ? '/dev/stdin' : file;
+  try {
+    const text = await readFile(source, 'utf8');
+    if (Buffer.byteLength(text) <= longestDocumentBytes) return text;
+  } catch (cause) {
+    throw new RollcallError('invalid_input', `${file} can not be read.`, {
+      cause,
+      raw: cause instanceof Error ? cause.message : String(cause),
+    });
+  }
+  throw new RollcallError('too_large', `${file} is larger than a connection document can be.`);
+}

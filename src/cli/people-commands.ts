@@ -1,0 +1,161 @@
+/** Commands about people: users list and explain, cases list and resolve. */
+import type { Command } from 'commander';
+import { RollcallError } from '../core/errors.ts';
+import type { CaseStatus } from '../core/vocabulary.ts';
+import type { Case, Explanation, Resolution } from '../reconciliation/reconciliation.ts';
+import type { UserSummary } from '../users/users.ts';
+import { inTenant, parseCount, readPages, type CommandContext } from './context.ts';
+import { formatTime, printObject, printRows, renderTable, type Column } from './output.ts';
+import { describeChange } from './render-plan.ts';
+
+export function addPeopleCommands(program: Command, context: CommandContext): void {
+  addUserCommands(program.command('users').description('users of a tenant'), context);
+  addCaseCommands(program.command('cases').description('what a person must decide'), context);
+}
+
+const userColumns: readonly Column<UserSummary>[] = [
+  { title: 'name', value: (row) => row.displayName },
+  { title: 'username', value: (row) => row.username },
+  { title: 'e-mail', value: (row) => row.email },
+  { title: 'status', value: (row) => row.status },
+  {
+    title: 'roles',
+    value: (row) => [...new Set(row.memberships.flatMap((membership) => membership.roles))].join(', '),
+  },
+  { title: 'id', value: (row) => row.id },
+];
+
+type UserListOptions = { readonly search?: string; readonly limit: number };
+
+function addUserCommands(users: Command, context: CommandContext): void {
+  const { environment } = context;
+  users
+    .command('list')
+    .description('users of an organization and below it')
+    .option('--search <text>', 'beginning of a name, username or e-mail address')
+    .option('--limit <count>', 'rows at most', parseCount, 100)
+    .action(async (options: UserListOptions, command: Command) => {
+      await inTenant(context, command, async ({ office, principal, output }) => {
+        const rows = await readPages(
+          (page) => office.users.list(principal, { ...page, search: options.search, sort: 'displayName' }),
+          options.limit,
+        );
+        printRows(environment, output, rows, userColumns, 'No users.');
+      });
+    });
+  users
+    .command('explain <user>')
+    .description('which object, rule and run led to each value and role; by id, username, e-mail address or name')
+    .action(async (reference: string, _options: unknown, command: Command) => {
+      await inTenant(context, command, async ({ office, tenantId, output }) => {
+        const explanation = await office.reconciliation.explainUser(tenantId, reference);
+        printObject(environment, output, explanation, renderExplanation(explanation));
+      });
+    });
+}
+
+export function renderExplanation(explanation: Explanation): string {
+  const { user } = explanation;
+  const name = user.displayName ?? user.username ?? user.email ?? user.id;
+  const status = user.statusReason === null ? user.status : `${user.status}: ${user.statusReason}`;
+  const guarded = user.isProtected ? ', out of reach of every directory' : '';
+  return [
+    `${name} (${user.id}), ${status}${guarded}\n`,
+    section('Values', explanation.attributes, [
+      { title: 'attribute', value: (row) => row.attribute },
+      { title: 'value', value: (row) => row.value },
+      { title: 'comes from', value: (row) => row.source },
+    ]),
+    section('Roles', explanation.grants, [
+      { title: 'organization', value: (row) => row.organization },
+      { title: 'role', value: (row) => row.role },
+      { title: 'because', value: (row) => row.because },
+      { title: 'since', value: (row) => formatTime(row.since) },
+    ]),
+    section('Withheld by an exclusion', explanation.withheld, [
+      { title: 'organization', value: (row) => row.organization },
+      { title: 'role', value: (row) => row.role },
+      { title: 'group', value: (row) => row.group },
+    ]),
+    section('Exclusions', explanation.exclusions, [
+      { title: 'organization', value: (row) => row.organization },
+      { title: 'role', value: (row) => row.role ?? 'every role' },
+      { title: 'by', value: (row) => row.by },
+      { title: 'reason', value: (row) => row.reason },
+    ]),
+    section('Directory objects', explanation.links, [
+      { title: 'connection', value: (row) => row.connectionName },
+      { title: 'object', value: (row) => row.locator ?? row.anchor },
+      { title: 'state', value: (row) => (row.isActive ? row.state : `${row.state}, disabled there`) },
+      { title: 'matched by', value: (row) => row.matchedBy },
+      { title: 'groups', value: (row) => row.groups.join(', ') },
+    ]),
+    section('History, newest first', explanation.history, [
+      { title: 'when', value: (row) => formatTime(row.appliedAt) },
+      { title: 'what', value: describeChange },
+      { title: 'state', value: (row) => row.state },
+      { title: 'why', value: (row) => row.reason },
+      { title: 'run', value: (row) => row.runId },
+    ]),
+  ]
+    .filter((part) => part !== '')
+    .join('\n');
+}
+
+function section<Row>(title: string, rows: readonly Row[], columns: readonly Column<Row>[]): string {
+  return rows.length === 0 ? '' : `${title}\n${renderTable(rows, columns)}`;
+}
+
+const caseColumns: readonly Column<Case>[] = [
+  { title: 'case', value: (row) => row.id },
+  { title: 'kind', value: (row) => row.kind.replaceAll('_', ' ') },
+  { title: 'connection', value: (row) => row.connectionName },
+  { title: 'who', value: (row) => row.subject },
+  { title: 'candidates', value: (row) => row.candidates.map(({ id, name }) => `${name} (${id})`).join(', ') },
+  { title: 'why', value: (row) => row.reason },
+];
+
+type ResolveOptions = { readonly link?: string; readonly create?: true; readonly ignore?: true };
+
+function addCaseCommands(cases: Command, context: CommandContext): void {
+  const { environment, actor } = context;
+  cases
+    .command('list')
+    .description('open cases of a tenant')
+    .option('--all', 'resolved and ignored ones as well')
+    .action(async (options: { readonly all?: true }, command: Command) => {
+      await inTenant(context, command, async ({ office, tenantId, output }) => {
+        const statuses: readonly CaseStatus[] = options.all === true ? ['open', 'resolved', 'ignored'] : ['open'];
+        const lists = await Promise.all(statuses.map((status) => office.reconciliation.listCases(tenantId, status)));
+        printRows(environment, output, lists.flat(), caseColumns, 'Nothing to decide.');
+      });
+    });
+  cases
+    .command('resolve <case>')
+    .description('decides a case; it takes effect with the next run of the connection')
+    .option('--link <user>', 'the object is this user (id, username or e-mail address)')
+    .option('--create', 'the object is a user of its own')
+    .option('--ignore', 'the object is left alone for good')
+    .action(async (id: string, options: ResolveOptions, command: Command) => {
+      await inTenant(context, command, async ({ office, principal, tenantId, output }) => {
+        const resolution = await resolutionOf(options, async (reference) => {
+          const user = await office.users.find(principal, reference);
+          return { action: 'link', userId: user.id };
+        });
+        await office.reconciliation.resolveCase(actor, tenantId, id, resolution);
+        printObject(environment, output, { id, ...resolution }, `Case ${id} is decided: ${resolution.action}.`);
+      });
+    });
+}
+
+async function resolutionOf(
+  options: ResolveOptions,
+  link: (reference: string) => Promise<Resolution>,
+): Promise<Resolution> {
+  const given = [options.link !== undefined, options.create === true, options.ignore === true].filter(Boolean).length;
+  if (given !== 1) {
+    throw new RollcallError('invalid_input', 'Say what becomes of it: --link USER, --create or --ignore, one of them.');
+  }
+  if (options.link !== undefined) return link(options.link);
+  return { action: options.create === true ? 'create' : 'ignore' };
+}

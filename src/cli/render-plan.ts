@@ -1,0 +1,153 @@
+/** Plans as people read them: who joins, moves, leaves or is in conflict, each with the reason; and what is held. */
+import { z } from 'zod';
+import { changeKinds, changeStates, type ChangeKind } from '../core/vocabulary.ts';
+import type { Change, RunSummary } from '../reconciliation/reconciliation.ts';
+import { cellText, formatCount, formatTime, renderTable, type Column } from './output.ts';
+
+const changeCountsSchema = z.array(
+  z.object({ kind: z.enum(changeKinds), state: z.enum(changeStates), rows: z.number() }),
+);
+export type ChangeCounts = z.output<typeof changeCountsSchema>;
+
+/** `counts.changes` of a run: rows by kind and state. A run that ended before its plan has none. */
+export function changeCountsOf(run: RunSummary): ChangeCounts {
+  return changeCountsSchema.safeParse(run.counts['changes']).data ?? [];
+}
+
+export type PlanView = {
+  readonly run: RunSummary;
+  /** The first rows of each kind. */
+  readonly changes: Readonly<Record<ChangeKind, readonly Change[]>>;
+};
+
+const headings: Record<ChangeKind, string> = {
+  joiner: 'Joiners',
+  mover: 'Movers',
+  leaver: 'Leavers',
+  conflict: 'Conflicts',
+};
+
+export function renderPlan(view: PlanView, terminalWidth?: number): string {
+  const parts = [renderRunHead(view.run), renderCounts(view.run), renderHolds(view.run)];
+  for (const kind of changeKinds) parts.push(renderKind(kind, view, terminalWidth));
+  const next = nextStep(view.run);
+  if (next !== null) parts.push(`${next}\n`);
+  return parts.filter((part) => part !== '').join('\n');
+}
+
+export function renderRunHead(run: RunSummary): string {
+  const lines = [
+    `Run ${run.id} of ${cellText(run.connectionName)}: ${statusWords[run.status]}`,
+    `${run.kind} read, asked for by ${run.requestedBy}${run.startedAt === null ? '' : `, started ${formatTime(run.startedAt)}`}`,
+  ];
+  if (run.digest !== null) lines.push(`digest ${run.digest}`);
+  if (run.approvedBy !== null) lines.push(`approved by ${run.approvedBy}`);
+  const error = run.error === null ? null : errorWords(run.error);
+  if (error !== null) lines.push(error);
+  return `${lines.join('\n')}\n`;
+}
+
+const statusWords: Record<RunSummary['status'], string> = {
+  queued: 'queued',
+  running: 'running',
+  planned: 'planned, nothing is changed yet',
+  held: 'held, it waits for a person',
+  succeeded: 'succeeded',
+  partly: 'partly applied',
+  failed: 'failed',
+  canceled: 'canceled',
+  discarded: 'discarded',
+  superseded: 'superseded by a newer plan',
+};
+
+function errorWords(error: Readonly<Record<string, unknown>>): string {
+  const words = ['message', 'remedy'].map((key) => error[key]).filter((text) => typeof text === 'string');
+  const raw = typeof error['raw'] === 'string' ? ` [${error['raw']}]` : '';
+  return `${words.join(' ')}${raw}`;
+}
+
+/** People per kind, and how far their changes got. */
+export function renderCounts(run: RunSummary): string {
+  const counts = changeCountsOf(run);
+  const isThrough = run.status !== 'queued' && run.status !== 'running' && run.status !== 'failed';
+  if (counts.length === 0) return isThrough ? 'No changes: the portal agrees with the directory.\n' : '';
+  const states = new Set(counts.map((count) => count.state));
+  const rows = changeKinds
+    .map((kind) => ({ kind, of: counts.filter((count) => count.kind === kind) }))
+    .filter(({ of }) => of.length > 0);
+  const columns: Column<(typeof rows)[number]>[] = [
+    { title: '', value: ({ kind }) => headings[kind] },
+    { title: 'changes', align: 'right', value: ({ of }) => formatCount(sum(of)) },
+    ...[...states].map((state): Column<(typeof rows)[number]> => ({
+      title: state,
+      align: 'right',
+      value: ({ of }) => formatCount(sum(of.filter((count) => count.state === state))),
+    })),
+  ];
+  return renderTable(rows, columns);
+}
+
+function sum(counts: ChangeCounts): number {
+  return counts.reduce((total, count) => total + count.rows, 0);
+}
+
+/** What stopped the run, in the words of the guard or of the plausibility check. */
+export function renderHolds(run: RunSummary): string {
+  const messages = [...messagesOf(run.guard?.['implausible']), ...messagesOf(run.guard?.['breaches'])];
+  if (messages.length === 0) return '';
+  return `Held:\n${messages.map((message) => `  - ${cellText(message)}\n`).join('')}`;
+}
+
+function messagesOf(list: unknown): string[] {
+  if (!Array.isArray(list)) return [];
+  return list.flatMap((item: unknown) => {
+    const message: unknown = typeof item === 'object' && item !== null ? Reflect.get(item, 'message') : null;
+    return typeof message === 'string' ? [message] : [];
+  });
+}
+
+function renderKind(kind: ChangeKind, view: PlanView, terminalWidth: number | undefined): string {
+  const shown = view.changes[kind];
+  if (shown.length === 0) return '';
+  const total = sum(changeCountsOf(view.run).filter((count) => count.kind === kind));
+  const rest =
+    total > shown.length ? `  ... and ${formatCount(total - shown.length)} more (--rows, or -o ndjson)\n` : '';
+  return `${headings[kind]}\n${renderTable(shown, changeColumns, terminalWidth)}${rest}`;
+}
+
+export const changeColumns: readonly Column<Change>[] = [
+  { title: 'who', value: (row) => row.subject },
+  { title: 'what', value: describeChange },
+  { title: 'state', value: (row) => row.state },
+  { title: 'why', value: (row) => row.error ?? row.reason },
+];
+
+/** `email a@x -> b@x`, `grant admin`, `suspend`. */
+export function describeChange(change: Change): string {
+  if (change.role !== null) return `${change.op} ${change.role}`;
+  const attributes = [...new Set([...Object.keys(change.before ?? {}), ...Object.keys(change.after ?? {})])]
+    .filter((name) => textOf(change.before?.[name]) !== textOf(change.after?.[name]))
+    .slice(0, 3)
+    .map((name) => {
+      const before = change.before?.[name];
+      return before === undefined || before === null
+        ? `${name} ${textOf(change.after?.[name])}`
+        : `${name} ${textOf(before)} -> ${textOf(change.after?.[name])}`;
+    });
+  const isShown = change.op === 'update' || change.op === 'key' || change.op === 'create';
+  return isShown && attributes.length > 0 ? `${change.op} ${attributes.join(', ')}` : change.op;
+}
+
+const longestValue = 40;
+
+function textOf(value: unknown): string {
+  if (value === null || value === undefined) return '(none)';
+  const text = typeof value === 'string' ? value : JSON.stringify(value);
+  return text.length > longestValue ? `${text.slice(0, longestValue)}…` : text;
+}
+
+function nextStep(run: RunSummary): string | null {
+  if (run.status !== 'planned' && run.status !== 'held') return null;
+  if (run.digest === null) return null;
+  return `Next: rollcall approve ${run.id} && rollcall apply ${run.id}   (or: rollcall discard ${run.id})`;
+}
