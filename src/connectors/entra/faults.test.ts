@@ -1,5 +1,5 @@
 /** Whatever goes wrong on the way: the read is either as good as without the fault, or it throws and completes nothing. */
-import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
+import { afterAll, afterEach, beforeAll, describe, expect, test, vi } from 'vitest';
 import type { FaultType, RouteName } from '../../../test/simulators/entra/faults.ts';
 import type { Harness } from '../../../test/simulators/entra/harness.ts';
 import {
@@ -15,6 +15,9 @@ import { isRollcallError } from '../../core/errors.ts';
 import { systemClock } from '../../platform/clock.ts';
 import type { DirectoryEvent } from '../contract/contract.ts';
 import { entraConnector } from './entra.ts';
+
+// Many reads in one test, and machines are busy at times.
+vi.setConfig({ testTimeout: 30_000 });
 
 let harness: Harness;
 let faultFree: ReturnType<typeof effective>;

@@ -50,13 +50,22 @@ export function openHttpsChannel(connect: ConnectOptions, caPem: string | undefi
   };
 }
 
-/**
- * The usual authorities and the further ones; undefined when there are no further ones. Made once per channel: reading
- * 150 certificates takes longer than a handshake.
- */
+/** Reading the 150 usual certificates takes longer than a handshake, so the last few contexts are kept. */
+const keptContexts = new Map<string, SecureContext>();
+const maxKeptContexts = 16;
+
+/** The usual authorities and the further ones; undefined when there are no further ones. */
 export function secureContextOf(connect: ConnectOptions, caPem: string | undefined): SecureContext | undefined {
   const extra = [...(connect.ca ?? []), ...(caPem === undefined ? [] : [caPem])];
-  return extra.length === 0 ? undefined : createSecureContext({ ca: [...getCACertificates('default'), ...extra] });
+  if (extra.length === 0) return undefined;
+  const key = extra.join('\n');
+  const kept = keptContexts.get(key);
+  if (kept !== undefined) return kept;
+  const made = createSecureContext({ ca: [...getCACertificates('default'), ...extra] });
+  const [oldest] = keptContexts.keys();
+  if (oldest !== undefined && keptContexts.size >= maxKeptContexts) keptContexts.delete(oldest);
+  keptContexts.set(key, made);
+  return made;
 }
 
 /** Node never calls `lookup` for a host that already is an address, so such a host is checked here. */
