@@ -50,9 +50,12 @@ function isAccepted(contentType: string | undefined, types: readonly string[]): 
   return isUtf8 && types.includes(type.trim());
 }
 
-/** `__proto__` as a key is never meant well, and a library that copies keys would follow it. */
+/**
+ * `__proto__` as a key is never meant well, and a library that copies keys would follow it. A plain SyntaxError, because
+ * body-parser strips whatever is thrown while parsing of all but its message and stack.
+ */
 function refuseProto(key: string, value: unknown): unknown {
-  if (key === '__proto__') throw new RollcallError('invalid_input', 'The body has a key named __proto__.');
+  if (key === '__proto__') throw new SyntaxError('a key named __proto__');
   return value;
 }
 

@@ -61,7 +61,7 @@ export function sendProblem(response: Response, error: unknown, requestId: strin
 /** body-parser's error types (its README, "Errors"), which carry a status of their own. */
 const bodyFaults: Readonly<Record<string, readonly [ErrorCode, string]>> = {
   'entity.too.large': ['too_large', 'The body is larger than this address accepts.'],
-  'entity.parse.failed': ['invalid_input', 'The body is not valid JSON.'],
+  'entity.parse.failed': ['invalid_input', 'The body is not valid JSON, or has a key named __proto__.'],
   'encoding.unsupported': ['unsupported_media_type', 'The body has a content encoding we do not read.'],
   'charset.unsupported': ['unsupported_media_type', 'The body must be UTF-8.'],
   'request.aborted': ['invalid_input', 'The body ended before its announced length.'],
