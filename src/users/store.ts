@@ -122,15 +122,8 @@ export async function selectUsers(
   principal: Principal,
   request: PageRequest & UserFilter,
 ): Promise<Page<UserSummary>> {
-  const { sql } = tx;
   const isByName = request.sort === 'displayName';
-  const start = isByName ? afterName(sql, request.cursor) : afterId(sql, request.cursor);
-  const rows = await sql<SummaryRow[]>`
-    select u.id, u.username, u.email, u.display_name as "displayName", u.display_name_key as "displayNameKey", u.status,
-      u.is_protected as "isProtected", u.version::float8 as version, u.updated_at::text as "updatedAt"
-    from users u
-    where u.tenant_id = ${tx.tenantId} ${inReach(sql, principal)} ${matching(sql, request)} ${start}
-    order by ${isByName ? sql`u.display_name_key nulls last, u.id` : sql`u.id`} limit ${request.limit + 1}`;
+  const rows = isByName ? await rowsByName(tx, principal, request) : await rowsById(tx, principal, request);
   const memberships = await membershipsOf(
     tx,
     principal,
@@ -154,19 +147,58 @@ export async function selectUsers(
   );
 }
 
-function afterId(sql: Sql, cursor: string | undefined) {
-  const after = decodeCursor(cursor, idKey);
-  return after === null ? sql`` : sql`and u.id > ${after[0]}`;
+const always = (sql: Sql) => sql`and true`;
+type Fragment = ReturnType<typeof always>;
+
+function rowsWhere(
+  tx: TenantTx,
+  principal: Principal,
+  filter: UserFilter,
+  range: { readonly where: Fragment; readonly orderBy: Fragment; readonly limit: number },
+) {
+  return tx.sql<SummaryRow[]>`
+    select u.id, u.username, u.email, u.display_name as "displayName", u.display_name_key as "displayNameKey", u.status,
+      u.is_protected as "isProtected", u.version::float8 as version, u.updated_at::text as "updatedAt"
+    from users u
+    where u.tenant_id = ${tx.tenantId} ${inReach(tx.sql, principal)} ${matching(tx.sql, filter)} ${range.where}
+    order by ${range.orderBy} limit ${range.limit}`;
 }
 
-/** Users without a name come last, by id. */
-function afterName(sql: Sql, cursor: string | undefined) {
-  const after = decodeCursor(cursor, nameKey);
-  if (after === null) return sql``;
-  const [name, id] = after;
-  if (name === null) return sql`and u.display_name_key is null and u.id > ${id}`;
-  return sql`and (u.display_name_key > ${name} or (u.display_name_key = ${name} and u.id > ${id})
-    or u.display_name_key is null)`;
+async function rowsById(tx: TenantTx, principal: Principal, request: PageRequest & UserFilter): Promise<SummaryRow[]> {
+  const { sql } = tx;
+  const after = decodeCursor(request.cursor, idKey);
+  const where = after === null ? always(sql) : sql`and u.id > ${after[0]}`;
+  return rowsWhere(tx, principal, request, { where, orderBy: sql`u.id`, limit: request.limit + 1 });
+}
+
+/**
+ * Users with a name by name, then those without by id: two ranges, because "greater, or null" is no range of an index
+ * and page 10,000 would read all pages before it.
+ */
+async function rowsByName(
+  tx: TenantTx,
+  principal: Principal,
+  request: PageRequest & UserFilter,
+): Promise<SummaryRow[]> {
+  const { sql } = tx;
+  const wanted = request.limit + 1;
+  const [name, id] = decodeCursor(request.cursor, nameKey) ?? ['', null];
+  const named =
+    name === null
+      ? []
+      : await rowsWhere(tx, principal, request, {
+          where: sql`and u.display_name_key >= ${name}
+            ${id === null ? sql`` : sql`and (u.display_name_key > ${name} or u.id > ${id})`}`,
+          orderBy: sql`u.display_name_key, u.id`,
+          limit: wanted,
+        });
+  if (named.length === wanted) return [...named];
+  const nameless = await rowsWhere(tx, principal, request, {
+    where: sql`and u.display_name_key is null ${name === null && id !== null ? sql`and u.id > ${id}` : sql``}`,
+    orderBy: sql`u.id`,
+    limit: wanted - named.length,
+  });
+  return [...named, ...nameless];
 }
 
 /** Effective roles per organization in the reader's reach: one query for a whole page of users. */
