@@ -31,6 +31,14 @@ function compile(sql: Sql, place: Place, filter: Filter): Fragment {
     case 'not':
       return sql`not coalesce(${compile(sql, place, filter.term)}, false)`;
     case 'where':
+      if (
+        isComputedList(filter.path) &&
+        filter.term.kind === 'compare' &&
+        filter.term.path.attribute.name === 'value'
+      ) {
+        const { op, value } = filter.term;
+        if (op === 'eq' && value !== null) return relatedSql(sql, filter.path, String(value));
+      }
       return someValue(sql, place, filter.path, (inner) => compile(sql, inner, filter.term));
     case 'present':
       return presentSql(sql, place, filter.path);
@@ -72,6 +80,20 @@ function membersSql(sql: Sql): Fragment {
     join mirror_objects m on m.tenant_id = e.tenant_id and m.connection_id = e.connection_id
       and m.kind in ('user', 'group') and m.anchor = e.member_anchor and m.deleted_at is null
     where e.tenant_id = o.tenant_id and e.connection_id = o.connection_id and e.group_anchor = o.anchor)`;
+}
+
+/** Whether this one is among the groups or members: one probe of the key, however many there are. */
+function relatedSql(sql: Sql, path: AttributePath, id: string): Fragment {
+  const isGroups = path.attribute.name === 'groups';
+  const [own, other] = isGroups
+    ? [sql`e.member_anchor`, sql`e.group_anchor`]
+    : [sql`e.group_anchor`, sql`e.member_anchor`];
+  return sql`exists (
+    select 1 from mirror_edges e
+    join mirror_objects r on r.tenant_id = e.tenant_id and r.connection_id = e.connection_id
+      and ${isGroups ? sql`r.kind = 'group'` : sql`r.kind in ('user', 'group')`} and r.anchor = ${other} and r.deleted_at is null
+    where e.tenant_id = o.tenant_id and e.connection_id = o.connection_id and ${own} = o.anchor
+      and ${other} = ${id.toLowerCase()})`;
 }
 
 /** The jsonb at a path; keys are parameters. */
@@ -192,6 +214,9 @@ function columnSql(
       return keySql(sql, sql`o.user_name_key`, op, text);
     case 'displayName':
       return displayNameSql(sql, model, op, text);
+    case 'groups':
+    case 'members':
+      return path.sub?.name === 'value' && op === 'eq' ? relatedSql(sql, path, text) : null;
     case 'active':
       return (op === 'eq') === (value === true) ? sql`o.is_active` : sql`not o.is_active`;
     case 'meta':

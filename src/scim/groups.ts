@@ -13,6 +13,7 @@ import { groupModel } from './schema-model.ts';
 import { badRequest } from './scim-error.ts';
 import { readMemberFacts, readObject, type StoredObject } from './store.ts';
 import { keepExternalId, requiredText, textOrNull } from './users.ts';
+import { writeTenant } from './write.ts';
 
 type Wish = { readonly document: JsonObject; readonly members: MemberChange };
 type Resources = { readonly db: Db; readonly pushes: Pushes };
@@ -27,7 +28,7 @@ export function createGroups(resources: Resources): ResourceHandlers {
       const projection = projectionOf(request);
       const given = normalizeResource(groupModel, request.body);
       const members = membersOf(request.body);
-      const object = await db.tenant(request.context.tenantId, async (tx) => {
+      const object = await writeTenant(db, request.context.tenantId, async (tx) => {
         const anchor = await changeGroup(tx, pushes, request, (before) => ({
           document: keepExternalId(request.body, before, given),
           members,
@@ -42,7 +43,7 @@ export function createGroups(resources: Resources): ResourceHandlers {
       const operations = readOperations(request.body);
       const wantsBody = request.query.has('attributes');
       const projection = projectionOf(request);
-      const object = await db.tenant(request.context.tenantId, async (tx) => {
+      const object = await writeTenant(db, request.context.tenantId, async (tx) => {
         const anchor = await changeGroup(tx, pushes, request, (before) => applyPatch(groupModel, before, operations));
         return wantsBody ? readGroup(tx, request, anchor, projection) : null;
       });
@@ -51,7 +52,7 @@ export function createGroups(resources: Resources): ResourceHandlers {
 
     remove: async (request) => {
       const { context } = request;
-      await db.tenant(context.tenantId, async (tx) => {
+      await writeTenant(db, context.tenantId, async (tx) => {
         const before = await readObject(tx, context, groupModel, request.id, { relations: false, lock: true });
         checkIfMatch(request, before.version);
         await pushes.remove(tx, context, 'group', before.anchor);
@@ -78,7 +79,7 @@ async function createGroup({ db, pushes }: Resources, request: ScimRequest): Pro
   const document = normalizeResource(groupModel, request.body);
   const members = membersOf(request.body);
   const anchor = newId();
-  const object = await db.tenant(context.tenantId, async (tx) => {
+  const object = await writeTenant(db, context.tenantId, async (tx) => {
     const written = await pushes.writeGroup(tx, context, toPushedGroup(anchor, document), 'new');
     await changeMembers(tx, pushes, request, anchor, members);
     if (members.namesReplacement) return readGroup(tx, request, anchor, projection);

@@ -1,5 +1,6 @@
 /** Errors in the words of RFC 7644 section 3.12, and the translation of every failure into such a body. */
 import { errorCodes, isRollcallError, RollcallError } from '../core/errors.ts';
+import { databaseErrorCode } from '../db/db.ts';
 
 export type ScimType =
   | 'invalidFilter'
@@ -58,6 +59,9 @@ export function answerError(error: unknown): ErrorAnswer {
   };
 }
 
+/** deadlock_detected, serialization_failure, lock_not_available, query_canceled by a time limit: the call may be repeated. */
+const busyStates: ReadonlySet<string> = new Set(['40P01', '40001', '55P03', '57014']);
+
 function toRollcallError(error: unknown): RollcallError {
   if (isRollcallError(error)) return error;
   const status = statusOf(error);
@@ -71,6 +75,12 @@ function toRollcallError(error: unknown): RollcallError {
     return new RollcallError('invalid_input', 'The request could not be read.', {
       cause: error,
       scimType: 'invalidSyntax',
+    });
+  }
+  if (busyStates.has(databaseErrorCode(error) ?? '')) {
+    return new RollcallError('database_unavailable', 'Too many requests change the same resource just now.', {
+      cause: error,
+      retryAfterSeconds: 1,
     });
   }
   return new RollcallError('internal', error instanceof Error ? error.message : String(error), { cause: error });

@@ -11,6 +11,7 @@ import { readProjection, shows, type Projection } from './projection.ts';
 import { checkIfMatch, isNotModified, type ResourceHandlers, type ScimAnswer, type ScimRequest } from './request.ts';
 import { userModel } from './schema-model.ts';
 import { readObject, type StoredObject } from './store.ts';
+import { writeTenant } from './write.ts';
 
 type Resources = { readonly db: Db; readonly pushes: Pushes };
 
@@ -32,7 +33,7 @@ export function createUsers(resources: Resources): ResourceHandlers {
 
     remove: async (request) => {
       const { context } = request;
-      await db.tenant(context.tenantId, async (tx) => {
+      await writeTenant(db, context.tenantId, async (tx) => {
         const before = await readObject(tx, context, userModel, request.id, { relations: false, lock: true });
         checkIfMatch(request, before.version);
         await pushes.remove(tx, context, 'user', before.anchor);
@@ -57,7 +58,7 @@ async function createUser({ db, pushes }: Resources, request: ScimRequest): Prom
   const projection = projectionOf(request);
   const document = keepActive({ active: true }, normalizeResource(userModel, request.body));
   const anchor = newId();
-  const written = await db.tenant(context.tenantId, (tx) =>
+  const written = await writeTenant(db, context.tenantId, (tx) =>
     pushes.writeUser(tx, context, toPushedUser(anchor, document), 'new'),
   );
   const created = answer(201, request, toObject(anchor, document, written, []), projection);
@@ -72,7 +73,7 @@ async function changeUser(
 ): Promise<ScimAnswer> {
   const { context } = request;
   const projection = projectionOf(request);
-  const changed = await db.tenant(context.tenantId, async (tx) => {
+  const changed = await writeTenant(db, context.tenantId, async (tx) => {
     const before = await readObject(tx, context, userModel, request.id, {
       relations: shows(projection, 'groups'),
       lock: true,
@@ -101,15 +102,15 @@ function answer(status: number, request: ScimRequest, object: StoredObject, proj
 
 /** `active` that is not named keeps its value: only an explicit word may disable or enable a person. */
 function keepActive(before: JsonObject, document: JsonObject): JsonObject {
-  if (document['active'] === undefined) document['active'] = before['active'] ?? true;
-  return document;
+  return document['active'] === undefined ? { ...document, active: before['active'] ?? true } : document;
 }
 
 /** Okta's PUT omits externalId; dropping it would lose the key by which a rehire is found. An explicit null clears it. */
 export function keepExternalId(body: JsonObject, before: JsonObject, document: JsonObject): JsonObject {
   const kept = before['externalId'];
-  if (kept !== undefined && readKey(body, 'externalId') === undefined) document['externalId'] = kept;
-  return document;
+  return kept === undefined || readKey(body, 'externalId') !== undefined
+    ? { ...document }
+    : { ...document, externalId: kept };
 }
 
 function toObject(

@@ -141,6 +141,8 @@ describe('filters', () => {
       `members eq "${id}"`,
       `members[value eq "${id}"]`,
       'members pr',
+      `members.value eq "${id.toUpperCase()}" and not (members eq "nobody")`,
+      `members[not (value eq "nobody")]`,
       `id eq "${group}" and members.type eq "user"`,
     ]) {
       const answer = await client.send('GET', '/Groups', { query: { filter, excludedAttributes: 'members' } });

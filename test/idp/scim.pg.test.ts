@@ -285,6 +285,26 @@ describe('errors', () => {
     }
   });
 
+  it('repeat a write that Postgres gave up for a deadlock, three times at most, then ask to come back', async () => {
+    const deadlock = Object.assign(new Error('deadlock detected'), { code: '40P01' });
+    const client = await server.connect();
+    for (const [failures, status] of [
+      [2, 201],
+      [3, 503],
+    ] as const) {
+      let left = failures;
+      const tenant: Db['tenant'] = (id, work) =>
+        (left -= 1) >= 0 ? Promise.reject(deadlock) : database.db.tenant(id, work);
+      const shaky = await startScimServer({ ...database.db, tenant }, fakePushes);
+      try {
+        const own = await shaky.adopt(client);
+        expect((await own.send('POST', '/Users', { body: { userName: `after ${failures}` } })).status).toBe(status);
+      } finally {
+        await shaky.close();
+      }
+    }
+  });
+
   it('answers in the media type the client asks for', async () => {
     const client = await server.connect();
     const typeOf = async (headers: Record<string, string>) =>
