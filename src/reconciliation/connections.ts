@@ -1,4 +1,5 @@
 /** Use cases of connections: create, change, list, export, pause, resume, test. */
+import { isDeepStrictEqual } from 'node:util';
 import { z } from 'zod';
 import { recordEvent } from '../audit/audit.ts';
 import type { Connector, TestStep } from '../connectors/contract/contract.ts';
@@ -74,6 +75,7 @@ export async function createConnection(
         organizationId,
         createdBy: actor,
         status: 'active',
+        approvedVersion: firstApproval(document, 1),
         ...rowValues(deps, document, tenantId, id),
       },
       withoutSecrets(document),
@@ -128,8 +130,9 @@ export async function updateConnection(
       ...(hasSecrets ? { secret } : {}),
       organizationId,
       version,
-      cursor: null,
-      approvedVersion: null,
+      ...(isRescoped(await selectVersionDocument(tx, id, row.version), document)
+        ? { cursor: null, approvedVersion: firstApproval(document, version) }
+        : {}),
     });
     await insertVersion(tx, id, version, withoutSecrets(document), actor);
     await replaceRoleMappings(tx, id, await wantedMappings(tx, document, organizationId));
@@ -322,6 +325,31 @@ function rowValues(deps: ConnectionsDeps, document: ConnectionDocument, tenantId
     priority: document.priority,
     ceiling: document.ceiling,
   };
+}
+
+/** A pushed connection has no first plan to approve: each push acts at once, within its ceiling. */
+function firstApproval(document: ConnectionDocument, version: number): number | null {
+  return document.kind === 'scim' ? version : null;
+}
+
+const scopeKeys = [
+  'organization',
+  'ceiling',
+  'settings',
+  'scope',
+  'mappings',
+  'correlation',
+  'leaver',
+  'roles',
+] as const;
+
+/** A new schedule, priority or guard changes nobody by itself; anything else may, so its plan is shown first. */
+function isRescoped(before: Record<string, unknown> | null, document: ConnectionDocument): boolean {
+  return scopeKeys.some((key) => !isDeepStrictEqual(before?.[key], toPlain(document[key])));
+}
+
+function toPlain(value: unknown): unknown {
+  return value === undefined ? undefined : JSON.parse(JSON.stringify(value));
 }
 
 function secretPlace(tenantId: string, rowId: string) {
