@@ -23,10 +23,7 @@ export type { ExclusionInput } from './exclusions.ts';
 export type { GrantInput, GrantKey, GrantOutcome, RevokeInput, RevokeOutcome } from './grants.ts';
 export { giveManualGrantUnchecked } from './grants.ts';
 export {
-  can,
-  isOperator,
   operatorPrincipal,
-  requireCan,
   requireCurrent,
   requireOwnLevel,
   requireReach,

@@ -1,24 +1,14 @@
-/** access/permissions: who may act where, on whom. Role rules stand in core; this file adds the tree and the ranks. */
+/**
+ * access/permissions: where a credential may act and on whom. Whether its role may call a route at all stands in core
+ * and is asked by the mount; this file adds the tree and the ranks.
+ */
 import { RollcallError } from '../core/errors.ts';
 import type { OrganizationId, TenantId, UserId } from '../core/ids.ts';
-import { allows, type Permission } from '../core/permissions.ts';
 import { notFound } from '../core/require-id.ts';
 import { roleRank, type Role } from '../core/roles.ts';
 import type { TenantTx } from '../db/db.ts';
 import type { Principal } from '../platform/route.ts';
 import { highestRoleIn, homeOfRecord, isDescendant, isMemberBelow, userExists } from './store.ts';
-
-export function can(principal: Principal, permission: Permission): boolean {
-  return allows(principal.role, permission);
-}
-
-export function requireCan(principal: Principal, permission: Permission): void {
-  if (can(principal, permission)) return;
-  const needed = `${permission.level} access to ${permission.object.replaceAll('_', ' ')}`;
-  throw new RollcallError('forbidden', `This needs ${needed}; the role ${principal.role} does not give it.`, {
-    remedy: 'Ask an admin of the organization.',
-  });
-}
 
 /**
  * The operator on the host: no portal role, acts in the tenant they chose. Only the CLI makes one; credentials that
