@@ -80,6 +80,7 @@ function readSslMode(mode: string | null): DatabaseAddress['ssl'] {
 }
 
 export function openPool(options: PoolOptions): postgres.Sql {
+  checkPatch();
   const address = parseDatabaseUrl(options.url);
   const limit = limits[options.role];
   const sql = postgres({
@@ -108,6 +109,14 @@ export function openPool(options: PoolOptions): postgres.Sql {
   // see the same values from the first statement on
   drizzle(sql);
   return sql;
+}
+
+/** An install with scripts switched off lacks the patch, and the first lost connection would end the process. */
+function checkPatch(): void {
+  if ('survivesLostConnections' in postgres) return;
+  throw new RollcallError('internal', 'The database driver lacks its patch.', {
+    remedy: 'Run `npx patch-package` in the folder of Rollcall, or install again with scripts switched on.',
+  });
 }
 
 /** Notices ("relation already exists, skipping") are no events unless somebody asks for them. */
