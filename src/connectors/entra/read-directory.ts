@@ -186,7 +186,7 @@ function memberEvents(
   return events;
 }
 
-/** The list may lag behind the round, so what the round said about a member wins. */
+/** The list may lag behind the round, so what the round said about a member wins. No member comes twice. */
 async function* rereadGroup(
   session: GraphSession,
   group: string,
@@ -194,11 +194,8 @@ async function* rereadGroup(
 ): AsyncGenerator<DirectoryEvent> {
   yield { type: 'members', groupAnchor: group, change: 'set', memberAnchors: [] };
   for await (const anchors of readMembers(session, group)) {
-    yield* memberEvents(
-      group,
-      'add',
-      anchors.filter((anchor) => changes.get(anchor) !== false),
-    );
+    const unchanged = anchors.filter((anchor) => !changes.has(anchor));
+    yield* memberEvents(group, 'add', unchanged);
   }
   const added = [...changes].filter(([, isIn]) => isIn).map(([anchor]) => anchor);
   yield* memberEvents(group, 'add', added);

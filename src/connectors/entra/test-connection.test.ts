@@ -74,6 +74,13 @@ test('a certificate of an unknown authority fails at tls, and says how to trust 
   const steps = await stepsWith({}, settings);
   expect(steps.at(-1)).toMatchObject({ step: 'tls', outcome: 'failed' });
   expect(steps.at(-1)?.message).toMatch(/issued by an authority this server does not know.*caPem/);
+  const connector = entraConnector({ clock: harness.clock, random: Math.random });
+  const request = { settings, secrets: harness.secrets, attributes: [], signal: AbortSignal.timeout(10_000) };
+  const slept = harness.clock.sleptMs.length;
+  await expect(async () => {
+    for await (const event of connector.read({ ...request, mode: 'full', cursor: null })) expect(event).toBeUndefined();
+  }).rejects.toMatchObject({ code: 'directory_tls' });
+  expect(harness.clock.sleptMs).toHaveLength(slept);
 });
 
 test('a certificate for another name fails at tls', async () => {
