@@ -23,6 +23,7 @@ import type { Connection } from './connections-store.ts';
 import { explainUser, type Explanation } from './explain.ts';
 import { createPushes } from './push.ts';
 import type { Pushes } from './push-types.ts';
+import { createReach, type Reach } from './reach.ts';
 import { approveRun, cancelRun, discardRun, requestRun, type Approval, type RunRequest } from './requests.ts';
 import { executeRun, type ExecuteOptions, type RunDeps } from './run.ts';
 import { selectRun, selectRuns, type RunFilter, type RunSummary } from './runs-store.ts';
@@ -73,6 +74,7 @@ export type Reconciliation = {
   resolveCase(actor: string, tenantId: TenantId, caseId: string, resolution: Resolution): Promise<void>;
 
   readonly pushes: Pushes;
+  readonly reach: Reach;
 };
 
 export function createReconciliation(deps: RunDeps): Reconciliation {
@@ -104,5 +106,6 @@ export function createReconciliation(deps: RunDeps): Reconciliation {
     listCases: (tenantId, status) => listCases(db, tenantId, status),
     resolveCase: (actor, tenantId, caseId, resolution) => resolveCase(db, actor, tenantId, caseId, resolution),
     pushes: createPushes(deps),
+    reach: createReach(deps),
   };
 }

@@ -126,7 +126,11 @@ function connectionRoutes({ reconciliation, dispatch }: RoutesDeps): Route[] {
       summary: 'Connections of the tenant.',
       permission: view,
       response: z.object({ items: z.array(connectionBody) }),
-      handler: async (_input, { principal }) => ({ items: await reconciliation.listConnections(principal.tenantId) }),
+      handler: async (_input, { principal }) => {
+        const inReach = new Set(await reconciliation.reach.connections(principal));
+        const all = await reconciliation.listConnections(principal.tenantId);
+        return { items: all.filter((connection) => inReach.has(connection.id)) };
+      },
     }),
     route({
       method: 'get',
@@ -137,6 +141,7 @@ function connectionRoutes({ reconciliation, dispatch }: RoutesDeps): Route[] {
       response: connectionBody.extend({ document: facts }),
       handler: async ({ params }, { principal }) => {
         const id = requireId<ConnectionId>(params.connectionId, 'connection');
+        await reconciliation.reach.requireConnection(principal, id);
         const connection = await reconciliation.findConnection(principal.tenantId, id);
         return { ...connection, document: await reconciliation.exportConnection(principal.tenantId, id) };
       },
@@ -153,6 +158,7 @@ function connectionRoutes({ reconciliation, dispatch }: RoutesDeps): Route[] {
       handler: async ({ params, body }, { principal }) => {
         const connectionId = requireId<ConnectionId>(params.connectionId, 'connection');
         const { tenantId, actor } = principal;
+        await reconciliation.reach.requireConnection(principal, connectionId);
         const runId = await reconciliation.requestRun({ tenantId, connectionId, requestedBy: actor, ...body });
         await dispatch({ tenantId, runId, connectionId });
         return reconciliation.getRun(tenantId, runId);
@@ -178,6 +184,7 @@ function runRoutes({ reconciliation }: RoutesDeps): Route[] {
         const after = decodeCursor(query.cursor, z.tuple([z.uuid()]));
         const runs = await reconciliation.listRuns(principal.tenantId, {
           limit: query.limit + 1,
+          connectionIds: await reconciliation.reach.connections(principal),
           ...(query.connectionId === undefined
             ? {}
             : { connectionId: requireId<ConnectionId>(query.connectionId, 'connection') }),
@@ -199,8 +206,11 @@ function runRoutes({ reconciliation }: RoutesDeps): Route[] {
       permission: view,
       params: runParams,
       response: runBody,
-      handler: ({ params }, { principal }) =>
-        reconciliation.getRun(principal.tenantId, requireId<RunId>(params.runId, 'run')),
+      handler: async ({ params }, { principal }) => {
+        const runId = requireId<RunId>(params.runId, 'run');
+        await reconciliation.reach.requireRun(principal, runId);
+        return reconciliation.getRun(principal.tenantId, runId);
+      },
     }),
   ];
 }
@@ -222,7 +232,7 @@ function changeRoutes({ reconciliation }: RoutesDeps): Route[] {
       handler: async ({ params, query }, { principal }) => {
         const after = decodeCursor(query.cursor, z.tuple([z.int()]));
         const runId = requireId<RunId>(params.runId, 'run');
-        await reconciliation.getRun(principal.tenantId, runId);
+        await reconciliation.reach.requireRun(principal, runId);
         const changes = await reconciliation.listChanges(principal.tenantId, {
           runId,
           limit: query.limit + 1,
@@ -254,6 +264,7 @@ function waitingRoutes({ reconciliation, dispatch }: RoutesDeps): Route[] {
       status: 202,
       handler: async ({ params, body }, { principal }) => {
         const runId = requireId<RunId>(params.runId, 'run');
+        await reconciliation.reach.requireRun(principal, runId);
         await reconciliation.approveRun(principal.tenantId, runId, { actor: principal.actor, digest: body.digest });
         const run = await reconciliation.getRun(principal.tenantId, runId);
         await dispatch({ tenantId: principal.tenantId, runId, connectionId: run.connectionId });
@@ -269,6 +280,7 @@ function waitingRoutes({ reconciliation, dispatch }: RoutesDeps): Route[] {
       response: runBody,
       handler: async ({ params }, { principal }) => {
         const runId = requireId<RunId>(params.runId, 'run');
+        await reconciliation.reach.requireRun(principal, runId);
         await reconciliation.discardRun(principal.tenantId, runId, principal.actor);
         return reconciliation.getRun(principal.tenantId, runId);
       },
@@ -282,6 +294,7 @@ function waitingRoutes({ reconciliation, dispatch }: RoutesDeps): Route[] {
       response: runBody,
       handler: async ({ params }, { principal }) => {
         const runId = requireId<RunId>(params.runId, 'run');
+        await reconciliation.reach.requireRun(principal, runId);
         await reconciliation.cancelRun(principal.tenantId, runId, principal.actor);
         return reconciliation.getRun(principal.tenantId, runId);
       },
@@ -298,9 +311,11 @@ function caseRoutes({ reconciliation }: RoutesDeps): Route[] {
       permission: view,
       query: z.strictObject({ status: z.enum(caseStatuses).default('open') }),
       response: z.object({ items: z.array(caseBody) }),
-      handler: async ({ query }, { principal }) => ({
-        items: await reconciliation.listCases(principal.tenantId, query.status),
-      }),
+      handler: async ({ query }, { principal }) => {
+        const inReach = new Set<string | null>(await reconciliation.reach.connections(principal));
+        const all = await reconciliation.listCases(principal.tenantId, query.status);
+        return { items: all.filter((found) => inReach.has(found.connectionId)) };
+      },
     }),
     route({
       method: 'post',
@@ -317,6 +332,7 @@ function caseRoutes({ reconciliation }: RoutesDeps): Route[] {
       handler: async ({ params, body }, { principal }) => {
         const caseId = requireId<string>(params.caseId, 'case');
         const resolution = body.action === 'link' ? { action: body.action, userId: body.userId as UserId } : body;
+        await reconciliation.reach.requireCase(principal, caseId);
         await reconciliation.resolveCase(principal.actor, principal.tenantId, caseId, resolution);
         return { ok: true as const };
       },
@@ -328,8 +344,11 @@ function caseRoutes({ reconciliation }: RoutesDeps): Route[] {
       permission: view,
       params: z.strictObject({ userId: z.string() }),
       response: facts,
-      handler: ({ params }, { principal }) =>
-        reconciliation.explainUser(principal.tenantId, requireId<UserId>(params.userId, 'user')),
+      handler: async ({ params }, { principal }) => {
+        const userId = requireId<UserId>(params.userId, 'user');
+        await reconciliation.reach.requireUser(principal, userId);
+        return reconciliation.explainUser(principal.tenantId, userId);
+      },
     }),
   ];
 }

@@ -46,6 +46,8 @@ export async function selectRun(tx: TenantTx, runId: RunId): Promise<RunSummary 
 
 export type RunFilter = {
   readonly connectionId?: ConnectionId;
+  /** Only runs of these. */
+  readonly connectionIds?: readonly ConnectionId[];
   readonly status?: RunStatus;
   readonly limit: number;
   readonly before?: string;
@@ -58,6 +60,8 @@ export function selectRuns(tx: TenantTx, filter: RunFilter): Promise<RunSummary[
     join connections n on n.tenant_id = r.tenant_id and n.id = r.connection_id
     where r.tenant_id = ${tx.tenantId} and r.kind <> 'push'
       and (${filter.connectionId ?? null}::uuid is null or r.connection_id = ${filter.connectionId ?? null}::uuid)
+      and (${(filter.connectionIds as string[] | undefined) ?? null}::uuid[] is null
+        or r.connection_id = any(${(filter.connectionIds as string[] | undefined) ?? null}::uuid[]))
       and (${filter.status ?? null}::text is null or r.status = ${filter.status ?? null}::text)
       and (${filter.before ?? null}::uuid is null or r.id < ${filter.before ?? null}::uuid)
     order by r.id desc limit ${filter.limit}`;
