@@ -37,7 +37,7 @@ export async function* checkDirectory(deps: LdapDeps, access: Access): AsyncGene
     await bindSession(session, access);
     yield { step, ...ok(`Signed in as ${access.settings.bindDn}.`) };
     step = 'capabilities';
-    const directory = describeDirectory(session, await fetchRootDse(session), access.settings);
+    const directory = describeDirectory(session, await fetchRootDse(session, access.settings), access.settings);
     yield { step, ...describeCapabilities(directory) };
     step = 'read_users';
     yield { step, ...(await checkUsers(directory, access)) };

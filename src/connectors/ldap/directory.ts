@@ -65,8 +65,8 @@ export async function bindSession(session: LdapSession, { settings, secrets }: A
   await session.bind(settings.bindDn, secrets.password.reveal());
 }
 
-/** RFC 4512 section 5.1: the entry with the empty name. */
-export async function fetchRootDse(session: LdapSession): Promise<RootDse> {
+/** RFC 4512 section 5.1: the entry with the empty name. Unreadable is fine where the settings name the vendor. */
+export async function fetchRootDse(session: LdapSession, { vendor }: LdapSettings): Promise<RootDse> {
   const [entry] = await session.find({
     base: '',
     scope: 'base',
@@ -74,13 +74,14 @@ export async function fetchRootDse(session: LdapSession): Promise<RootDse> {
     attributes: rootDseAttributes,
     doing: 'asking the server what it is',
   });
-  if (entry === undefined) {
+  if (entry !== undefined) return readRootDse(entry);
+  if (vendor === 'auto') {
     throw new RollcallError('directory_permission', 'The service account may not read the root DSE of the server.', {
       remedy: 'Allow it to read the entry with the empty DN, or name the vendor in the settings.',
       raw: 'no root DSE',
     });
   }
-  return readRootDse(entry);
+  return { vendor, vendorText: null, namingContexts: [], supportedControls: new Set() };
 }
 
 export function describeDirectory(session: LdapSession, rootDse: RootDse, settings: LdapSettings): Directory {
@@ -100,7 +101,7 @@ export async function openDirectory(deps: LdapDeps, access: Access): Promise<Dir
   const session = await openSession(deps, access);
   try {
     await bindSession(session, access);
-    return describeDirectory(session, await fetchRootDse(session), access.settings);
+    return describeDirectory(session, await fetchRootDse(session, access.settings), access.settings);
   } catch (error) {
     session.close();
     throw error;

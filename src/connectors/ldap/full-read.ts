@@ -167,7 +167,8 @@ async function* readGroups(options: FullReadOptions, index: DnIndex | null): Asy
   if (unresolved.count > 0) yield [unresolved.notice()];
 }
 
-const groupNameKeys = ['displayname', 'cn'] as const;
+/** Administrators know a group by its cn; a display name is set by mail systems, if at all. */
+const groupNameKeys = ['cn', 'displayname'] as const;
 
 function groupEvents(
   directory: Directory,

@@ -80,7 +80,9 @@ function verdictOf(
   if (inScope.has(anchor)) return 'present';
   if (anywhere.has(anchor)) return 'out_of_scope';
   // Not an id of this directory at all (another idAttribute before): nothing is proven about it.
-  return directory.anchors.toValue(anchor) === null ? 'unknown' : 'deleted';
+  if (directory.anchors.toValue(anchor) === null) return 'unknown';
+  // A server that does not tell where its trees begin was searched below the base only.
+  return directory.rootDse.namingContexts.length === 0 ? 'out_of_scope' : 'deleted';
 }
 
 /** Ids whose matching rule may mind the case of our lower-case anchors: one complete pass over all ids instead. */
