@@ -174,6 +174,18 @@ describe('throttling', () => {
     expect(harness.clock.sleptMs.slice(before)).toEqual([200_000, 200_000, 200_000]);
   });
 
+  test('a tenant with few resource units makes the read slower, not different', async () => {
+    harness.simulator.throttle({ units: 2, perMs: 10_000 });
+    const [before, asked] = [harness.clock.sleptMs.length, harness.simulator.requests.length];
+    const events = await harness.read();
+    harness.simulator.throttle(null);
+    expect(mirrorOf(events)).toEqual(faultFree);
+    const waits = harness.clock.sleptMs.slice(before);
+    expect(waits.length).toBeGreaterThan(1);
+    // Nobody asks a second time before the time that was named: each refusal costs one request.
+    expect(harness.simulator.requests.length - asked).toBeLessThan(4 * waits.length + 10);
+  });
+
   test('an abort ends a request under way at once', async () => {
     const aborter = new AbortController();
     const reason = new Error('stopped by the test');

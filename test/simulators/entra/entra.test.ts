@@ -179,6 +179,22 @@ describe('what a delta query says', () => {
   });
 });
 
+test('an empty bucket answers 429 with the time to wait, and more for those who do not', async () => {
+  simulator.throttle({ units: 2, perMs: 10_000 });
+  const statuses: number[] = [];
+  const waits: number[] = [];
+  for (let count = 0; count < 5; count += 1) {
+    const answer = await ask('/v1.0/organization');
+    statuses.push(answer.status);
+    if (answer.status === 429) waits.push(Number(answer.headers['retry-after']));
+  }
+  clock.advance(13_000);
+  statuses.push((await ask('/v1.0/organization')).status);
+  simulator.throttle(null);
+  expect(statuses).toEqual([200, 200, 429, 429, 429, 200]);
+  expect(waits).toEqual([10, 11, 12]);
+});
+
 describe('the sample company', () => {
   test('is the same for the same seed, and has its odd ones', async () => {
     const [first, second] = await Promise.all([startEntraSimulator({ seed: 4 }), startEntraSimulator({ seed: 4 })]);

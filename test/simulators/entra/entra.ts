@@ -21,6 +21,8 @@ import type { Reply } from './reply.ts';
 import { graphError } from './reply.ts';
 import type { TenantState } from './tenant-state.ts';
 import { createTenantState } from './tenant-state.ts';
+import type { ThrottleLimit } from './throttle.ts';
+import { createThrottle } from './throttle.ts';
 import type { AppRegistration } from './token-endpoint.ts';
 import { answerOpenId, answerToken } from './token-endpoint.ts';
 
@@ -51,6 +53,8 @@ export type EntraSimulator = {
   clearRequests(): void;
   fault(fault: Fault): void;
   clearFaults(): void;
+  /** Graph refuses what costs more than these resource units; null, as at first, refuses nothing. */
+  throttle(limit: ThrottleLimit | null): void;
   /** Every coming token request is refused with this AADSTS number; null ends it. */
   refuseTokens(aadsts: number | null): void;
   /** Resolves when no client is connected: a request that was under way can no longer take the next fault. */
@@ -75,6 +79,7 @@ type Shared = {
   readonly tokens: ReturnType<typeof createOpaqueTokens>;
   readonly deltas: ReturnType<typeof createDeltaRounds>;
   readonly faults: ReturnType<typeof createFaultQueue>;
+  readonly throttle: ReturnType<typeof createThrottle>;
   readonly requests: LoggedRequest[];
   root: string;
   refusedWith: number | null;
@@ -94,6 +99,7 @@ function createShared(options: SimulatorOptions): Shared {
     expiresInSeconds: 3_599,
   };
   const tenantId = random.guid();
+  const now = options.now ?? (() => new Date());
   return {
     options,
     tenantId,
@@ -104,10 +110,11 @@ function createShared(options: SimulatorOptions): Shared {
     tokens: createOpaqueTokens(`key of seed ${options.seed ?? 1}`),
     deltas: createDeltaRounds(),
     faults: createFaultQueue(),
+    throttle: createThrottle(now),
     requests: [],
     root: '',
     refusedWith: null,
-    now: options.now ?? (() => new Date()),
+    now,
   };
 }
 
@@ -207,7 +214,8 @@ async function handle(
   };
   shared.requests.push(logged);
   const fault = shared.faults.take(route);
-  const answer = (): Reply => answerRequest(shared, route, logged, url);
+  const answer = (): Reply =>
+    shared.throttle.refuse(route, decodeURIComponent(url.search)) ?? answerRequest(shared, route, logged, url);
   const isSpoiled = fault !== null && !connectionFaults.has(fault.type);
   send(outgoing, isSpoiled ? spoil(fault, `${shared.root}${logged.url}`, answer) : answer(), fault, reset);
 }
@@ -248,6 +256,7 @@ export async function startEntraSimulator(options: SimulatorOptions = {}): Promi
     clearRequests: () => shared.requests.splice(0),
     fault: (fault) => shared.faults.add(fault),
     clearFaults: () => shared.faults.clear(),
+    throttle: (limit) => shared.throttle.limit(limit),
     refuseTokens: (aadsts) => {
       shared.refusedWith = aadsts;
     },
