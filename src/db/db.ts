@@ -17,7 +17,7 @@ import { bindQuery, runInTransaction, type BoundSql, type Pool } from './transac
 
 export { databaseErrorCode, isConnectionLost, translateFailure } from './failures.ts';
 export { migrate, type MigrateOptions } from './migrate.ts';
-export { copyRows, createStageTable, dropOrphanStages, dropStage, type CopyValue } from './stage.ts';
+export { analyzeTables, copyRows, createStageTable, dropOrphanStages, dropStage, type CopyValue } from './stage.ts';
 export {
   findEmbeddedPostgres,
   startEmbeddedPostgres,

@@ -24,6 +24,7 @@ import { mergeStage, type MirrorCounts } from './mirror.ts';
 import { writePlan } from './plan.ts';
 import { proveAbsence } from './prove.ts';
 import { readDirectory, type Read } from './read-directory.ts';
+import { refreshStatistics } from './statistics.ts';
 import {
   beat,
   checkFence,
@@ -168,6 +169,10 @@ class LiveRun {
       return counts;
     });
     await dropStage(this.#deps.db.stage, this.#run.id);
+    await refreshStatistics(this.#deps.db, merged.objectsWritten + merged.edgesAdded, [
+      'mirror_objects',
+      'mirror_edges',
+    ]);
     await this.#enter('sanity', { mirrored: merged });
     if (read.result.mode !== 'full') return [];
     const reading = await this.#fenced((tx) => measureReading(tx, this.#run.connectionId, read.result.counts));
@@ -198,6 +203,7 @@ class LiveRun {
         onProgress: (done, total) => this.#report(done, total),
       });
     });
+    await refreshStatistics(this.#deps.db, subjects, ['changes']);
     await this.#enter('guard', { subjects });
     const outcome = await this.#fenced(async (tx) => {
       await tx.sql`update runs set is_first = ${isFirst} where tenant_id = ${tx.tenantId} and id = ${this.#run.id}`;
@@ -277,11 +283,12 @@ class LiveRun {
   async #applyAndRecord(open: OpenConnection, read: Read | null): Promise<void> {
     await this.#enter('apply', {});
     const scope = { runId: this.#run.id, connectionId: this.#run.connectionId, connectionName: open.row.name };
-    await applyPlan(
+    const applied = await applyPlan(
       scope,
       (work) => this.#fenced(work),
       (done) => this.#report(done, null),
     );
+    await refreshStatistics(this.#deps.db, applied, ['users', 'links', 'grants', 'memberships', 'changes']);
     await this.#enter('record', {});
     await this.#fenced(async (tx) => {
       const settled = await settleLinks(tx, scope);
