@@ -53,6 +53,8 @@ describe('filters', () => {
     'nonsense eq "x"',
     'emails.nonsense eq "x"',
     'password eq "x"',
+    'userName eq a\u0000b',
+    'userName eq "\\u0000"',
     '__proto__.x eq "1"',
     'constructor eq "1"',
     'userName eq "x',

@@ -55,6 +55,8 @@ function parse(text: string, scope: Scope): Filter {
   if (text.length > maxLength) {
     throw badFilter(`The filter has ${text.length} characters; at most ${maxLength} are allowed.`);
   }
+  // Postgres has no such character in a text, and neither has anything stored
+  if (text.includes('\u0000')) throw badFilter('The filter contains the character U+0000.');
   const state: State = { text, position: 0, terms: 0, token: { kind: 'end', text: '', start: 0 } };
   advance(state);
   const filter = parseOr(state, scope, 1);

@@ -32,7 +32,7 @@ export function mountEndpoints(router: Router, options: HttpOptions, endpoints: 
   router.use('/:connectionId', guard(options));
   for (const endpoint of endpoints) {
     const body = express.raw({ type: () => true, limit: endpoint.maxBodyBytes });
-    router.all(`/:connectionId${endpoint.path}`, body, dispatch(options, endpoint));
+    router.all(`/:connectionId${endpoint.path}`, checkMethod(endpoint), body, dispatch(options, endpoint));
   }
   // RFC 7644 section 3.11: a connection's token is no user
   router.all('/:connectionId/Me', (request, response) => sendNotImplemented(request, response));
@@ -57,11 +57,24 @@ function guard(options: HttpOptions): RequestHandler {
   };
 }
 
+/** Before the body: what is not supported is not read either. */
+function checkMethod(endpoint: Endpoint): RequestHandler {
+  return (request, _response, next) => {
+    handlerOf(endpoint, request);
+    next();
+  };
+}
+
+function handlerOf(endpoint: Endpoint, request: Request): Handler {
+  const method = request.method === 'HEAD' ? 'GET' : request.method;
+  const handler = isMethod(method) ? endpoint.methods[method] : undefined;
+  if (handler === undefined) throw methodNotAllowed(endpoint);
+  return handler;
+}
+
 function dispatch(options: HttpOptions, endpoint: Endpoint): RequestHandler {
   return async (request, response) => {
-    const method = request.method === 'HEAD' ? 'GET' : request.method;
-    const handler = isMethod(method) ? endpoint.methods[method] : undefined;
-    if (handler === undefined) throw methodNotAllowed(endpoint);
+    const handler = handlerOf(endpoint, request);
     const caller = callerOf(response);
     response.locals['route'] = `/scim/v2/:connectionId${endpoint.path}`;
     const requestId = changeIdOf(request);
@@ -74,7 +87,7 @@ function dispatch(options: HttpOptions, endpoint: Endpoint): RequestHandler {
       query: readQuery(request),
       ifMatch: request.get('if-match'),
       ifNoneMatch: request.get('if-none-match'),
-      body: readBody(request, method),
+      body: readBody(request),
       log: options.log,
     });
     send(request, response, answer);
@@ -130,8 +143,8 @@ function readQuery(request: Request): ReadonlyMap<string, string> {
   return query;
 }
 
-function readBody(request: Request, method: string): JsonObject {
-  if (method === 'GET' || method === 'DELETE') return {};
+function readBody(request: Request): JsonObject {
+  if (!['POST', 'PUT', 'PATCH'].includes(request.method)) return {};
   const type = request.get('content-type')?.split(';', 1)[0]?.trim().toLowerCase() ?? '';
   if (type !== '' && type !== scimType && type !== jsonType) {
     throw new RollcallError('unsupported_media_type', `The body must be ${scimType} or ${jsonType}.`);

@@ -30,7 +30,7 @@ type Row = {
   readonly relations: unknown;
 };
 
-/** Longer texts are no id of ours; they are looked up all the same, so that the answer takes the same time. */
+/** Longer texts are no id of ours; they are looked up all the same, so that the answer takes the same time. Postgres takes no U+0000. */
 const maxIdLength = 100;
 
 /** One object with its relations, or 404. `lock` holds the row until the transaction ends. */
@@ -42,7 +42,7 @@ export async function readObject(
   want: { readonly relations: boolean; readonly lock?: boolean },
 ): Promise<StoredObject> {
   const { sql } = tx;
-  const anchor = id.slice(0, maxIdLength).toLowerCase();
+  const anchor = id.slice(0, maxIdLength).replaceAll('\u0000', '?').toLowerCase();
   const rows = await sql<Row[]>`
     select o.anchor, o.source, o.version, o.created_at, o.updated_at, ${relationsSql(tx, model, want.relations)} as relations
     from mirror_objects o

@@ -59,7 +59,7 @@ describe('tenants', () => {
     const foreign = await createUser(other, 'foreign');
     const beside = await createUser(sibling, 'beside');
     const body = { userName: 'x' };
-    for (const id of [foreign, beside, '0190a000-0000-7000-8000-000000000000', 'no-uuid', 'x'.repeat(5_000)]) {
+    for (const id of [foreign, beside, '0190a000-0000-7000-8000-000000000000', 'no-uuid', '%00', 'x'.repeat(5_000)]) {
       const answers = await Promise.all([
         mine.send('GET', `/Users/${id}`),
         mine.send('PUT', `/Users/${id}`, { body }),
@@ -244,6 +244,7 @@ describe('errors', () => {
       [405, await client.send('PUT', '/Users')],
       [405, await client.send('POST', `/Users/${id}`)],
       [405, await client.send('DELETE', '/Schemas')],
+      [405, await client.send('POST', '/Schemas', { body: { userName: 'x' } })],
       [413, await client.send('POST', '/Users', { body: { userName: 'x'.repeat(1_100_000) } })],
       [415, await client.send('POST', '/Users', { body: '{}', headers: { 'content-type': 'text/xml' } })],
       [501, await client.send('GET', '/Me')],
