@@ -127,7 +127,7 @@ describe('filters', () => {
     ];
     const startMs = performance.now();
     for (const text of hostile) expect(refusal(text)).toBe('invalidFilter');
-    expect(performance.now() - startMs).toBeLessThan(250);
+    expect(performance.now() - startMs).toBeLessThan(1_000);
   });
 });
 
