@@ -72,9 +72,9 @@ export async function withOffice<Result>(
   environment: Environment,
   work: (office: Office) => Promise<Result>,
 ): Promise<Result> {
-  // a command's words are its output; its log only speaks up when something is wrong
+  // a command's words are its output: what went wrong is told once, as a sentence; the log is for looking deeper
   const logger = createLogger({
-    level: config.logging.level === 'info' ? 'warn' : config.logging.level,
+    level: config.logging.level === 'debug' || config.logging.level === 'trace' ? config.logging.level : 'silent',
     fileDescriptor: 2,
   });
   await using lifecycle = new Lifecycle({ logger });
@@ -119,7 +119,13 @@ async function runDaemon(
   logger.info({ reason: describeError(environment.stop.reason) }, 'stopping');
   const result = await lifecycle.shutDown('asked to stop');
   logger.info({}, 'stopped');
+  leaveSoon(result);
   return result;
+}
+
+/** A driver that still waits for a database that died must not keep a stopped daemon in the process list. */
+function leaveSoon(result: Stopped): void {
+  setTimeout(() => process.exit(result === 'clean' ? 0 : 1), 500).unref();
 }
 
 /** Up first and down late: a load balancer sees "not ready" while the rest starts and while it drains. */

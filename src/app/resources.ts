@@ -4,6 +4,7 @@ import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { RollcallError } from '../core/errors.ts';
 import { findEmbeddedPostgres, migrate, openDb, startEmbeddedPostgres, type Db } from '../db/db.ts';
+import { systemClock } from '../platform/clock.ts';
 import type { Lifecycle } from '../platform/lifecycle.ts';
 import type { Logger } from '../platform/logger.ts';
 import { Secret, SecretBox } from '../platform/secrets.ts';
@@ -41,10 +42,40 @@ export async function layFoundation(
     const masterKey = environment.masterKey ?? readOrMakeMasterKey(dataFolder);
     return { databaseUrl: new Secret(running), masterKey, isOwner: false };
   }
-  const server = await startEmbeddedPostgres({ dataFolder, log: context.logger });
-  context.lifecycle.own('embedded Postgres', () => server.stop());
+  const url = await ownEmbeddedPostgres(dataFolder, context);
   const masterKey = environment.masterKey ?? readOrMakeMasterKey(dataFolder);
-  return { databaseUrl: new Secret(server.url), masterKey, isOwner: true };
+  return { databaseUrl: new Secret(url), masterKey, isOwner: true };
+}
+
+const watchEveryMs = 1000;
+
+/** Starts the server and starts it again when it dies; folder, socket and password stay, so its address does too. */
+async function ownEmbeddedPostgres(
+  dataFolder: string,
+  { lifecycle, logger }: { readonly lifecycle: Lifecycle; readonly logger: Logger },
+): Promise<string> {
+  let server = await startEmbeddedPostgres({ dataFolder, log: logger });
+  const { signal } = lifecycle;
+  const watch = async (): Promise<void> => {
+    while (!signal.aborted) {
+      try {
+        await systemClock.sleep(watchEveryMs, signal);
+        if ((await findEmbeddedPostgres(dataFolder)) !== undefined) continue;
+        logger.error({ folder: dataFolder }, 'the embedded database died; it is started again');
+        await server.stop();
+        server = await startEmbeddedPostgres({ dataFolder, log: logger });
+      } catch (error) {
+        if (!signal.aborted)
+          logger.error({ err: error }, 'the embedded database can not be started; it is tried again');
+      }
+    }
+  };
+  const watching = watch();
+  lifecycle.own('embedded Postgres', async () => {
+    await watching;
+    await server.stop();
+  });
+  return server.url;
 }
 
 /** Readable by us alone. Of two simultaneous starts one makes it, the other reads it. */

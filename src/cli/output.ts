@@ -96,10 +96,11 @@ function cutToWidth(text: string, terminalWidth: number | undefined): string {
   return `${kept}…`;
 }
 
-export function formatTime(iso: string | null | undefined): string | null {
-  return iso === null || iso === undefined
-    ? null
-    : iso.replace('T', ' ').replace(/:\d\d(?:\.\d+)?(?:Z|\+00:?00)$/, 'Z');
+/** Minutes in UTC: `2026-03-01 09:30Z`. */
+export function formatTime(time: string | null | undefined): string | null {
+  if (time === null || time === undefined) return null;
+  const at = new Date(time);
+  return Number.isNaN(at.getTime()) ? time : `${at.toISOString().slice(0, 16).replace('T', ' ')}Z`;
 }
 
 export function formatCount(count: number): string {

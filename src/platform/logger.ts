@@ -85,7 +85,7 @@ export type LoggerOptions = {
 
 export function createLogger(options: LoggerOptions): Logger {
   const destination = options.destination ?? pino.destination({ dest: options.fileDescriptor, sync: true });
-  return pino(
+  const logger = pino(
     {
       level: options.level,
       base: { pid: process.pid },
@@ -94,13 +94,23 @@ export function createLogger(options: LoggerOptions): Logger {
       formatters: {
         level: (label) => ({ level: label }),
         log: keepAllowed,
-        bindings: keepAllowed,
       },
       serializers: { err: serializeError, error: serializeError },
       hooks: { streamWrite: scrub },
     },
     destination,
   );
+  return filterChildren(logger);
+}
+
+/** pino's own `bindings` formatter is not asked for children; they inherit this `child` by their prototype. */
+function filterChildren(logger: PinoLogger): Logger {
+  const makeChild: unknown = Reflect.get(logger, 'child');
+  if (typeof makeChild !== 'function') throw new TypeError('pino has no child()');
+  const child = function (this: PinoLogger, bindings: Record<string, unknown>, options?: object): unknown {
+    return Reflect.apply(makeChild, this, [keepAllowed(bindings), options]);
+  };
+  return Object.assign(logger, { child: child as PinoLogger['child'] });
 }
 
 function keepAllowed(fields: Record<string, unknown>): Record<string, unknown> {
