@@ -70,8 +70,15 @@ function failedStep(step: string, error: unknown): TestStep {
 }
 
 async function checkName({ dialer }: LdapDeps, { settings, signal }: Access): Promise<Outcome> {
-  const limit = AbortSignal.any([signal, AbortSignal.timeout(defaultProbeTimeoutMs)]);
-  const addresses = await dialer.resolve(settings.host, limit);
+  const timer = AbortSignal.timeout(defaultProbeTimeoutMs);
+  const addresses = await dialer.resolve(settings.host, AbortSignal.any([signal, timer])).catch((cause: unknown) => {
+    if (!timer.aborted || signal.aborted) throw cause;
+    throw new RollcallError('directory_unreachable', `DNS gave no answer for ${settings.host} in time.`, {
+      cause,
+      remedy: 'Check the DNS server of this machine.',
+      raw: 'ETIMEDOUT',
+    });
+  });
   return ok(`${settings.host} is known.`, { addresses: addresses.map(({ address }) => address) });
 }
 

@@ -200,6 +200,14 @@ export function tlsFailure(cause: unknown, host: string): RollcallError {
   });
 }
 
+export function startTlsFailure(raw: string, cause?: unknown): RollcallError {
+  return new RollcallError('directory_tls', 'The server did not agree to StartTLS.', {
+    cause,
+    remedy: 'If the port is for ldaps (usually 636), choose ldaps; else enable TLS on the server.',
+    raw,
+  });
+}
+
 export function lostConnection(cause: unknown): RollcallError {
   if (isRollcallError(cause)) return cause;
   return new RollcallError('directory_incomplete', 'The connection to the directory was lost.', {

@@ -1,8 +1,12 @@
 /** The connector against a real OpenLDAP: the conformance suite over ldaps and StartTLS, and what is OpenLDAP's own. */
+import { createWriteStream, mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { openDirectoryHandle } from '../../../test/servers/directory-handle.ts';
 import type { DirectoryDialect } from '../../../test/servers/directory-handle.ts';
 import { startByteCutter } from '../../../test/servers/byte-cutter.ts';
+import { ldifAnchor, writeLdif } from '../../../test/servers/ldif.ts';
 import { isOpenldapInstalled, startOpenldap } from '../../../test/servers/openldap.ts';
 import type { Openldap } from '../../../test/servers/openldap.ts';
 import { freePort } from '../../../test/servers/process.ts';
@@ -211,6 +215,13 @@ describe('OpenLDAP', () => {
     expect(objects.size).toBe(111); // p1, p10-p19, p100-p199
   });
 
+  test('the wrong TLS mode for the port is named as such', async () => {
+    const startTlsOnLdaps = await failure({ security: 'starttls', port: server.tlsPort, idleTimeoutSeconds: 1 });
+    expect(startTlsOnLdaps).toMatchObject({ step: 'tls', facts: { code: 'directory_tls' } });
+    expect(startTlsOnLdaps.message).toContain('choose ldaps');
+    expect(await failure({ security: 'ldaps', port: server.port })).toMatchObject({ step: 'tls' });
+  });
+
   test('plain LDAP is refused unless the operator allows it', async () => {
     const plain = { security: 'plain', port: server.port };
     expect(await failure(plain)).toMatchObject({ step: 'tls', facts: { code: 'directory_tls' } });
@@ -295,5 +306,33 @@ describe('OpenLDAP', () => {
     const { events, members } = await readAll(fixture());
     expect([...members.values()].map((group) => group.size)).toEqual([1]);
     expect(events.filter((event) => event.type === 'notice')).toMatchObject([{ code: 'unresolved_members' }]);
+  });
+});
+
+describe('a big OpenLDAP directory', () => {
+  test('every user and every member of a group of 12,000 arrives, in events of at most 5,000', async () => {
+    const plan = { users: 12_000, groups: 1, membershipsPerUser: 1, seed: 7 };
+    const folder = mkdtempSync(join(tmpdir(), 'rollcall-ldif-'));
+    const ldifPath = join(folder, 'big.ldif');
+    const file = createWriteStream(ldifPath);
+    await writeLdif(file, plan);
+    await new Promise<void>((resolve) => {
+      file.end(resolve);
+    });
+    const server = await startOpenldap({ ldifPath });
+    try {
+      const big = { connector, settings: settingsOf(server, { pageSize: 500 }), secrets: secret(server.password) };
+      const { objects, members, events } = await readAll({ ...big, emailAttribute: 'mail' } as Fixture);
+      const anchors = Array.from({ length: plan.users }, (_, index) => ldifAnchor('user', index, plan.seed));
+      expect(
+        anchors.every((anchor, index) => objects.get(anchor)?.attributes['mail'] === `user${index}@example.org`),
+      ).toBe(true);
+      expect(members.get(ldifAnchor('group', 0, plan.seed))).toEqual(new Set(anchors));
+      const sizes = events.flatMap((event) => (event.type === 'members' ? [event.memberAnchors.length] : []));
+      expect(sizes).toEqual([5_000, 5_000, 2_000]);
+    } finally {
+      await server.stop();
+      rmSync(folder, { recursive: true });
+    }
   });
 });

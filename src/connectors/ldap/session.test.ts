@@ -88,6 +88,27 @@ describe('a paged search', () => {
     expect([connections, fake.binds]).toEqual([1, 1]);
   });
 
+  test('throws wherever the connection is cut, and is whole only after the last message', async () => {
+    const pages = 3;
+    const messages = pages * 3;
+    for (let allowed = 0; allowed <= messages; allowed += 1) {
+      let left = allowed;
+      const step = (answer: Answer, send: () => void): void => {
+        if (left > 0) send();
+        else answer.socket.destroy();
+        left -= 1;
+      };
+      const fake = await serve((seen, answer) => {
+        step(answer, () => answer.entry(`cn=a${seen.ordinal}`, {}));
+        step(answer, () => answer.entry(`cn=b${seen.ordinal}`, {}));
+        step(answer, () => answer.done({ cookie: seen.ordinal < pages - 1 ? `c${seen.ordinal}` : '' }));
+      });
+      const reading = read(await connect(fake));
+      if (allowed === messages) expect(await reading).toHaveLength(pages * 2);
+      else await expect(reading, `after ${allowed} messages`).rejects.toMatchObject({ code: 'directory_incomplete' });
+    }
+  });
+
   test.each([
     { code: 4, as: 'directory_incomplete', raw: 'sizeLimitExceeded (4): enough' },
     { code: 3, as: 'directory_incomplete', raw: 'timeLimitExceeded (3): enough' },
@@ -332,7 +353,10 @@ describe('StartTLS', () => {
 
   test('a server that refuses it is never spoken to in the clear', async () => {
     const fake = await serve((_seen, answer) => answer.done());
-    await expect(connect(fake, { security: 'starttls' })).rejects.toMatchObject({ code: 'directory_protocol' });
+    await expect(connect(fake, { security: 'starttls' })).rejects.toMatchObject({
+      code: 'directory_tls',
+      raw: 'protocolError (2)',
+    });
     expect(fake.binds).toBe(0);
   });
 

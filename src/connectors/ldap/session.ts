@@ -13,10 +13,10 @@ import {
   UnbindRequest,
 } from 'ldapts';
 import type { Control, Message } from 'ldapts';
-import { RollcallError } from '../../core/errors.ts';
+import { RollcallError, isRollcallError } from '../../core/errors.ts';
 import type { Dialer } from '../../platform/dialer.ts';
 import { LdapEntry } from './entry.ts';
-import { bindFailure, lostConnection, resultFailure, tlsFailure } from './failures.ts';
+import { bindFailure, lostConnection, rawResult, resultFailure, startTlsFailure, tlsFailure } from './failures.ts';
 import type { LdapFilter } from './filter.ts';
 import { FrameReader } from './frames.ts';
 import { LoopGuard, nextCookie } from './paging.ts';
@@ -88,8 +88,7 @@ export class LdapSession {
     const session = new LdapSession(plain, options);
     if (options.security === 'plain') return session;
     try {
-      const result = await session.#request((messageId) => new ExtendedRequest({ messageId, oid: startTlsOid }));
-      if (result.code !== 0) throw resultFailure(result, 'starting TLS');
+      await session.#askForTls();
       session.#refuseEarlyBytes();
       session.#unlisten(plain);
       session.#socket = await secured(dialer, plain, target);
@@ -98,6 +97,16 @@ export class LdapSession {
     } catch (error) {
       session.destroy();
       throw error;
+    }
+  }
+
+  async #askForTls(): Promise<void> {
+    try {
+      const result = await this.#request((messageId) => new ExtendedRequest({ messageId, oid: startTlsOid }));
+      if (result.code !== 0) throw startTlsFailure(rawResult(result));
+    } catch (error) {
+      // A port that speaks TLS from the first byte hangs up on a request in the clear, or waits for ever.
+      throw isRollcallError(error, 'directory_incomplete') ? startTlsFailure(error.raw ?? '', error) : error;
     }
   }
 
