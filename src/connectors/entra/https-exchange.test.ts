@@ -1,5 +1,5 @@
 /** One exchange: whole, in time, of bounded size, and never somewhere else. */
-import { afterAll, afterEach, beforeAll, expect, test } from 'vitest';
+import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from 'vitest';
 import type { EntraSimulator } from '../../../test/simulators/entra/entra.ts';
 import { startEntraSimulator } from '../../../test/simulators/entra/entra.ts';
 import { failureOf } from '../../../test/simulators/entra/harness.ts';
@@ -10,13 +10,16 @@ let simulator: EntraSimulator;
 let channel: HttpsChannel;
 beforeAll(async () => {
   simulator = await startEntraSimulator();
+});
+beforeEach(() => {
   channel = openHttpsChannel({}, simulator.caPem);
 });
-afterEach(() => simulator.clearFaults());
-afterAll(async () => {
+afterEach(async () => {
   channel.close();
-  await simulator.stop();
+  await simulator.idle();
+  simulator.clearFaults();
 });
+afterAll(async () => simulator.stop());
 
 const request = (change: Partial<HttpRequest> = {}): HttpRequest => ({
   url: `${simulator.url}/v1.0/organization`,

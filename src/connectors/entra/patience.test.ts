@@ -41,6 +41,32 @@ describe('pauses', () => {
     expect(clock.sleptMs).toEqual([250_000, 250_000]);
   });
 
+  test('who is told to wait makes the others wait too, and the time is paid for once', async () => {
+    const clock = createVirtualClock();
+    const sleeps: (() => void)[] = [];
+    const held = { now: () => clock.now(), sleep: async () => new Promise<void>((resolve) => sleeps.push(resolve)) };
+    const { signal } = new AbortController();
+    const patience = createPatience({ clock: held, random: () => 1, signal, maxWaitMs: 100_000, maxAttempts: 2 });
+    let throttled = 0;
+    const throttledOnce = async (): Promise<string> => {
+      throttled += 1;
+      if (throttled <= 2) throw outage(80);
+      return 'served';
+    };
+    let asked = 0;
+    const first = patience.during('first', throttledOnce);
+    const second = patience.during('second', throttledOnce);
+    await new Promise((resolve) => setImmediate(resolve));
+    const third = patience.during('third', async () => {
+      asked += 1;
+      return 'served';
+    });
+    await new Promise((resolve) => setImmediate(resolve));
+    expect([throttled, asked, sleeps.length]).toEqual([2, 0, 1]);
+    for (const wake of sleeps) wake();
+    expect(await Promise.all([first, second, third])).toEqual(['served', 'served', 'served']);
+  });
+
   test('what does not heal is thrown at once', async () => {
     const { clock, patience } = patienceOf();
     const refusals = [

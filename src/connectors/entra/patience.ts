@@ -47,21 +47,54 @@ export function parseRetryAfter(header: string | undefined, now: Date): number |
 export function createPatience(options: PatienceOptions): Patience {
   const { clock, signal } = options;
   let leftMs = options.maxWaitMs;
+  let rest: { readonly ms: number; readonly over: Promise<void> } | null = null;
+
+  const pay = (ms: number, failure: RollcallError): void => {
+    if (ms > leftMs) throw outOfPatience(failure, options.maxWaitMs);
+    leftMs -= ms;
+  };
+
+  const startRest = (ms: number, over: Promise<void>): Promise<void> => {
+    const started = { ms, over };
+    const end = (): void => {
+      if (rest === started) rest = null;
+    };
+    over.then(end, end);
+    rest = started;
+    return over;
+  };
+
+  /** The limit is one for all requests, so who is told to wait makes all wait, and the time is paid for once. */
+  const postpone = (ms: number, failure: RollcallError): Promise<void> => {
+    const current = rest;
+    pay(Math.max(0, ms - (current?.ms ?? 0)), failure);
+    if (current === null) return startRest(ms, clock.sleep(ms, signal));
+    if (ms <= current.ms) return current.over;
+    return startRest(
+      ms,
+      current.over.then(async () => clock.sleep(ms - current.ms, signal)),
+    );
+  };
+
+  const backOff = (failures: number, failure: RollcallError): number => {
+    const ms = options.random() * Math.min(longestDelayMs, firstDelayMs * 2 ** (failures - 1));
+    pay(ms, failure);
+    return ms;
+  };
 
   const wait = async (what: string, failure: RollcallError, failures: number): Promise<void> => {
     const asked = failure.retryAfterSeconds;
-    const ceiling = Math.min(longestDelayMs, firstDelayMs * 2 ** (failures - 1));
-    const waitMs = asked === undefined ? options.random() * ceiling : asked * 1_000;
-    if (waitMs > leftMs) throw outOfPatience(failure, options.maxWaitMs);
-    leftMs -= waitMs;
+    const waitMs = asked === undefined ? backOff(failures, failure) : asked * 1_000;
+    const over = asked === undefined ? clock.sleep(waitMs, signal) : postpone(waitMs, failure);
     options.onWait?.(`Waiting ${Math.ceil(waitMs / 1_000)} s for Microsoft (${what}): ${failure.message}`);
-    await clock.sleep(waitMs, signal);
+    await over;
   };
 
   return {
     during: async (what, attempt) => {
       for (let failures = 1; ; failures += 1) {
         try {
+          if (rest !== null) await rest.over;
           return await attempt();
         } catch (error) {
           signal.throwIfAborted();
