@@ -10,6 +10,7 @@ import { scrub } from '../platform/scrub.ts';
 import type { CommandContext } from './context.ts';
 import { addConnectionCommands } from './connection-commands.ts';
 import { addDaemonCommands } from './daemon-commands.ts';
+import { addDoctorCommand } from './doctor.ts';
 import { exitCodeOf, exitCodes, type ExitCode } from './exit-codes.ts';
 import { outputFormats } from './output.ts';
 import { addPeopleCommands } from './people-commands.ts';
@@ -66,5 +67,6 @@ export function buildProgram(context: CommandContext): Command {
   addConnectionCommands(program, context);
   addRunCommands(program, context);
   addPeopleCommands(program, context);
+  addDoctorCommand(program, context);
   return program;
 }

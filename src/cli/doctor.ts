@@ -1,0 +1,76 @@
+/** doctor: what an operator looks at first, each as one line with what to do. */
+import type { Command } from 'commander';
+import type { Office } from '../app/app.ts';
+import { describeError } from '../core/errors.ts';
+import type { Connection, RunSummary } from '../reconciliation/reconciliation.ts';
+import { inOffice, type CommandContext } from './context.ts';
+import { exitCodes } from './exit-codes.ts';
+import { printRows, type Column } from './output.ts';
+
+type Finding = { readonly check: string; readonly outcome: 'ok' | 'warning' | 'failed'; readonly message: string };
+
+const columns: readonly Column<Finding>[] = [
+  { title: 'check', value: (row) => row.check },
+  { title: 'outcome', value: (row) => row.outcome },
+  { title: 'finding', value: (row) => row.message },
+];
+
+export function addDoctorCommand(program: Command, context: CommandContext): void {
+  program
+    .command('doctor')
+    .description('looks at the database and every connection, and says what needs a person')
+    .action(async (_options: unknown, command: Command) => {
+      await inOffice(context, command, async (office, output) => {
+        const findings = await examine(office);
+        printRows(context.environment, output, findings, columns, '');
+        if (findings.some((finding) => finding.outcome === 'failed')) context.setExitCode(exitCodes.failed);
+      });
+    });
+}
+
+async function examine(office: Office): Promise<Finding[]> {
+  // the configuration was read and the database migrated before we got here
+  const findings: Finding[] = [{ check: 'configuration', outcome: 'ok', message: 'Every setting is valid.' }];
+  try {
+    await office.ping();
+    findings.push({ check: 'database', outcome: 'ok', message: 'It answers, and its schema is up to date.' });
+  } catch (error) {
+    return [...findings, { check: 'database', outcome: 'failed', message: describeError(error) }];
+  }
+  const tenants = await office.organizations.listTenants();
+  if (tenants.length === 0) {
+    findings.push({
+      check: 'organizations',
+      outcome: 'warning',
+      message: 'None yet. Make one: rollcall orgs create SLUG --name NAME',
+    });
+  }
+  for (const { tenantId, path } of tenants) {
+    for (const connection of await office.reconciliation.listConnections(tenantId)) {
+      const filter = { connectionId: connection.id, limit: 1 };
+      const [run] = await office.reconciliation.listRuns(tenantId, filter);
+      findings.push({ check: `${path}: ${connection.name}`, ...examineConnection(connection, run) });
+    }
+  }
+  return findings;
+}
+
+function examineConnection(connection: Connection, run: RunSummary | undefined): Omit<Finding, 'check'> {
+  if (connection.status !== 'active') {
+    const reason = connection.statusReason === null ? '' : `: ${connection.statusReason}`;
+    const message = `It is ${connection.status}${reason}. When that is settled: rollcall connections resume`;
+    return { outcome: connection.status === 'quarantined' ? 'failed' : 'warning', message };
+  }
+  if (run === undefined) return { outcome: 'ok', message: 'No run yet.' };
+  if (run.status === 'failed') {
+    const why = run.error?.['message'];
+    return {
+      outcome: 'failed',
+      message: `The last run failed: ${typeof why === 'string' ? why : 'no reason is recorded'}`,
+    };
+  }
+  if (run.status === 'held' || run.status === 'planned') {
+    return { outcome: 'warning', message: `A plan waits for a person: rollcall runs show ${run.id}` };
+  }
+  return { outcome: 'ok', message: `The last run is ${run.status}.` };
+}
