@@ -3,7 +3,10 @@ import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import packageJson from '../package.json' with { type: 'json' };
+import type { Command } from 'commander';
 import { parse } from 'yaml';
+import type { Environment, Output } from '../src/app/app.ts';
+import { buildProgram } from '../src/cli/cli.ts';
 import { entraSettingsSchema } from '../src/connectors/entra/settings.ts';
 import { ldapSettings } from '../src/connectors/ldap/settings.ts';
 import { errorCodes } from '../src/core/errors.ts';
@@ -115,6 +118,37 @@ describe('the document of a connection', () => {
       const schema = kind === 'ldap' ? ldapSettings : entraSettingsSchema;
       expect(schema.safeParse(settings).error).toBeUndefined();
     }
+  });
+});
+
+function leafCommands(command: Command, path: readonly string[] = []): string[] {
+  if (command.commands.length === 0) return [path.join(' ')];
+  return command.commands.flatMap((child) => leafCommands(child, [...path, child.name()]));
+}
+
+describe('the commands in README.md', () => {
+  const output: Output = { write: () => {}, isTty: false, columns: undefined };
+  const environment: Environment = {
+    argv: [],
+    home: root,
+    osUser: 'test',
+    isRoot: false,
+    userHome: root,
+    configFile: undefined,
+    databaseUrl: undefined,
+    masterKey: undefined,
+    stdout: output,
+    stderr: output,
+    stop: new AbortController().signal,
+  };
+
+  it('are those of the program, no more and no less', () => {
+    const program = buildProgram({ environment, actor: 'test', signal: environment.stop, setExitCode: () => {} });
+    const table = read('README.md').split('| command | does |')[1]?.split('\n\n')[0] ?? '';
+    const documented = [...table.matchAll(/^\| ([^|]+) \|/gm)].flatMap((row) =>
+      [...(row[1] ?? '').matchAll(/`([^`]+)`/g)].map((match) => match[1] ?? ''),
+    );
+    expect(documented.sort()).toEqual(leafCommands(program).sort());
   });
 });
 

@@ -14,8 +14,8 @@ import type { Openldap } from '../servers/openldap.ts';
 const mappedGroups = 20;
 const far = 1_000_000_000;
 
-/** A run is itself a row, its connection remembers it, and the queue carries it: that is no writing of people. */
-const bookkeeping = /^(?:pgboss\.|public\.(?:runs|connections)$)/;
+/** A run is itself a row, its connection and our token remember their last use, and the queue carries it: no writing of people. */
+const bookkeeping = /^(?:pgboss\.|public\.(?:runs|connections|tokens)$)/;
 
 export async function run(options: BenchOptions): Promise<void> {
   const report = createReport('sync');
