@@ -21,8 +21,8 @@ export type Daemon = {
 };
 
 /** A folder the embedded server's account can enter: mkdtemp makes 0700. */
-export async function makeFolder(): Promise<string> {
-  const folder = await mkdtemp(join(tmpdir(), 'rollcall-e2e-'));
+export async function makeFolder(prefix = 'rollcall-e2e-'): Promise<string> {
+  const folder = await mkdtemp(join(tmpdir(), prefix));
   await chmod(folder, 0o755);
   return folder;
 }
@@ -37,23 +37,37 @@ export async function writeConfig(folder: string, text: string): Promise<string>
   return file;
 }
 
-export type RunOptions = { readonly args: readonly string[]; readonly env?: Readonly<Record<string, string>> };
+export type RunOptions = {
+  readonly args: readonly string[];
+  readonly env?: Readonly<Record<string, string>>;
+  /** Takes what is written as it comes, for a daemon that runs long; then only its first lines are kept. */
+  readonly onOutput?: (text: string) => void;
+  /** A process group of its own: a terminal's Ctrl-C reaches only the parent, which then stops the daemon in order. */
+  readonly isDetached?: boolean;
+};
 
-export function startRollcall({ args, env = {} }: RunOptions): Daemon {
+const keptLines = 200;
+const keptCharacters = 20_000;
+
+export function startRollcall({ args, env = {}, onOutput, isDetached = false }: RunOptions): Daemon {
   const { DATABASE_URL: _url, ROLLCALL_MASTER_KEY: _key, ROLLCALL_CONFIG: _config, ...inherited } = process.env;
   const child = spawn(process.execPath, ['--disable-proto=delete', join(root, 'src', 'main.ts'), ...args], {
     cwd: root,
     env: { ...inherited, ...env },
     stdio: ['ignore', 'pipe', 'pipe'],
+    detached: isDetached,
   });
   const lines: LogLine[] = [];
   const waiting = new Set<() => void>();
   let stderr = '';
   let hasExited = false;
   child.stderr.setEncoding('utf8').on('data', (text: string) => {
-    stderr += text;
+    onOutput?.(text);
+    if (onOutput === undefined || stderr.length < keptCharacters) stderr += text;
   });
   createInterface({ input: child.stdout }).on('line', (text) => {
+    onOutput?.(`${text}\n`);
+    if (onOutput !== undefined && lines.length >= keptLines) return;
     lines.push(parseLine(text));
     for (const wake of waiting) wake();
   });

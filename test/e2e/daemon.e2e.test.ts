@@ -1,5 +1,6 @@
 /** The daemon as people run it: `node src/main.ts serve`, with an embedded Postgres in a data folder of its own. */
 import { once } from 'node:events';
+import { readFile } from 'node:fs/promises';
 import { createServer } from 'node:net';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import {
@@ -85,6 +86,24 @@ describe('the daemon', () => {
       .poll(() => daemon.lines.filter((line) => line.msg === 'worker ready').length, { timeout: 20_000 })
       .toBe(2);
     expect((await stopped(daemon, 'SIGTERM')).code).toBe(0);
+  });
+
+  it('answers 503 while its database is dead, starts it again, and stops as usual afterwards', async () => {
+    const daemon = startRollcall({ args: ['serve', '-c', await writeConfig(folder, configText())] });
+    const management = urlOf(await daemon.line('management listening'));
+    const api = urlOf(await daemon.line('API listening'));
+    await daemon.line('worker ready');
+    const [pid] = (await readFile(`${folder}/data/postgres/postmaster.pid`, 'utf8')).split('\n');
+    process.kill(Number(pid), 'SIGKILL');
+    await expect.poll(async () => (await fetch(`${management}/readyz`)).status, { timeout: 10_000 }).toBe(503);
+    const refused = await fetch(`${api}/api/v1/me`, {
+      headers: { authorization: 'Bearer rcl_api_0123456789_0123456789012345678901234567890123456789012' },
+    });
+    expect([401, 503]).toContain(refused.status);
+    await expect.poll(async () => (await fetch(`${management}/readyz`)).status, { timeout: 20_000 }).toBe(200);
+    const { code, ms } = await stopped(daemon, 'SIGTERM');
+    expect(code).toBe(0);
+    expect(ms).toBeLessThan(8000);
   });
 
   it('after a kill -9 starts again on what is left, and its worker does not outlive it', async () => {
