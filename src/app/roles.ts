@@ -8,6 +8,7 @@ import { createScheduledRuns, setNextSlots } from '../reconciliation/reconciliat
 import { createSchedule, dispatchRun, openRunQueue, startWorker, type PeriodicJob } from '../schedule/schedule.ts';
 import { createApi } from './api.ts';
 import type { Config } from './config.ts';
+import { addConnectionMetrics } from './connection-metrics.ts';
 import { openDatabase, openSecretBox } from './resources.ts';
 import { createRooms, type Rooms } from './rooms.ts';
 
@@ -30,6 +31,7 @@ export async function runApiRole(options: RoleOptions): Promise<ApiRole> {
   const secretBox = openSecretBox(options.masterKey);
   const db = openDatabase(options.databaseUrl, config, { lifecycle, logger, applicationName: 'rollcall api' });
   const rooms = createRooms({ config, db, secretBox, logger });
+  addConnectionMetrics(metrics, db, logger);
   const queue = await openRunQueue({
     url: options.databaseUrl.reveal(),
     logger,
