@@ -17,8 +17,8 @@ import { runApiRole, runWorkerRole, type RoleOptions } from './roles.ts';
 import { createRooms, type Rooms } from './rooms.ts';
 import { superviseWorker, type Supervisor } from './supervisor.ts';
 
-export { checkConfig, configFileOf, configJsonSchema, describeFault, loadConfig } from './config.ts';
-export type { Config, LoadedConfig } from './config.ts';
+export { configFileOf, configJsonSchema, loadConfig } from './config.ts';
+export type { Config } from './config.ts';
 export type { Environment, Output } from './environment.ts';
 export type { Rooms } from './rooms.ts';
 
