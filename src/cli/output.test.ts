@@ -32,6 +32,21 @@ describe('a table', () => {
     const text = renderTable([{ name: 'x'.repeat(100), count: 1 }], columns, 40);
     for (const line of text.split('\n')) expect(displayWidth(line)).toBeLessThanOrEqual(40);
   });
+
+  it('cuts the widest columns of a narrow terminal, so that the last one is still seen, and never an id', () => {
+    const id = '01a20152-a1bb-7000-bb4d-5c94b3286681';
+    const row = { id, what: 'w'.repeat(200), why: 'because it is so' };
+    const text = renderTable(
+      [row],
+      [
+        { title: 'id', value: () => row.id },
+        { title: 'what', value: () => row.what },
+        { title: 'why', value: () => row.why },
+      ],
+      80,
+    );
+    expect(text.split('\n')[1]).toMatch(new RegExp(`^${id}  w{15,}…  because it is so$`));
+  });
 });
 
 it('times are minutes in UTC, whichever way the database wrote them', () => {

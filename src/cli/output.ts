@@ -1,5 +1,6 @@
 /** Data on stdout as a table or JSON; words about it on stderr. */
 import type { Environment } from '../app/app.ts';
+import { isUuid } from '../core/ids.ts';
 
 export const outputFormats = ['human', 'json', 'ndjson'] as const;
 export type OutputFormat = (typeof outputFormats)[number];
@@ -40,24 +41,53 @@ export function printObject(streams: Streams, format: OutputFormat, value: unkno
 
 const gap = '  ';
 
-/** Plain columns; the last one is cut where the terminal is narrower, so that a row stays a line. */
+/** Plain columns, a row to a line: where the terminal is narrower, the widest columns are cut. */
 export function renderTable<Row>(
   rows: readonly Row[],
   columns: readonly Column<Row>[],
   terminalWidth?: number,
 ): string {
   const cells = rows.map((row) => columns.map((column) => cellText(column.value(row))));
-  const widths = columns.map((column, index) =>
-    Math.max(displayWidth(column.title), ...cells.map((line) => displayWidth(line[index] ?? ''))),
+  const widths = fitWidths(
+    columns.map((column, index) => ({
+      width: Math.max(displayWidth(column.title), ...cells.map((line) => displayWidth(line[index] ?? ''))),
+      isId: cells.some((line) => isUuid(line[index] ?? '')),
+    })),
+    terminalWidth,
   );
   const render = (line: readonly string[]): string => {
     const text = line
-      .map((cell, index) => padCell(cell, widths[index] ?? 0, columns[index]?.align ?? 'left'))
+      .map((cell, index) => {
+        const width = widths[index] ?? 0;
+        return padCell(cutToWidth(cell, width), width, columns[index]?.align ?? 'left');
+      })
       .join(gap)
       .trimEnd();
-    return cutToWidth(text, terminalWidth);
+    return terminalWidth === undefined || terminalWidth < narrowest ? text : cutToWidth(text, terminalWidth);
   };
   return [columns.map((column) => column.title.toUpperCase()), ...cells].map((line) => `${render(line)}\n`).join('');
+}
+
+/** A terminal that says it is narrower than this does not know its width. */
+const narrowest = 20;
+const narrowestColumn = 10;
+
+/** The widest columns give way until the row fits; ids stay whole, because people copy them. */
+function fitWidths(
+  columns: readonly { readonly width: number; readonly isId: boolean }[],
+  terminalWidth: number | undefined,
+): number[] {
+  if (terminalWidth === undefined || terminalWidth < narrowest) return columns.map(({ width }) => width);
+  const widths = columns.map(({ width }) => Math.min(width, terminalWidth));
+  const gaps = gap.length * (columns.length - 1);
+  for (let excess = widths.reduce((sum, width) => sum + width, gaps) - terminalWidth; excess > 0; excess -= 1) {
+    const elastic = widths.map((width, index) => (columns[index]?.isId === true ? 0 : width));
+    const widest = elastic.indexOf(Math.max(...elastic));
+    const width = elastic[widest] ?? 0;
+    if (width <= narrowestColumn) break;
+    widths[widest] = width - 1;
+  }
+  return widths;
 }
 
 /** Names come from directories: control characters in them must not reach a terminal. */
@@ -86,11 +116,12 @@ export function displayWidth(text: string): number {
   return width;
 }
 
-function cutToWidth(text: string, terminalWidth: number | undefined): string {
-  if (terminalWidth === undefined || terminalWidth < 20 || displayWidth(text) <= terminalWidth) return text;
+/** What is too wide ends with an ellipsis. */
+export function cutToWidth(text: string, width: number): string {
+  if (displayWidth(text) <= width) return text;
   let kept = '';
   for (const character of text) {
-    if (displayWidth(kept + character) >= terminalWidth) break;
+    if (displayWidth(kept + character) >= width) break;
     kept += character;
   }
   return `${kept}…`;

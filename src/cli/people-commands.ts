@@ -2,7 +2,7 @@
 import type { Command } from 'commander';
 import { RollcallError } from '../core/errors.ts';
 import type { CaseStatus } from '../core/vocabulary.ts';
-import type { Case, Explanation, Resolution } from '../reconciliation/reconciliation.ts';
+import type { Case, Change, Explanation, Resolution } from '../reconciliation/reconciliation.ts';
 import type { UserSummary } from '../users/users.ts';
 import { inTenant, parseCount, readPages, type CommandContext } from './context.ts';
 import { formatTime, printObject, printRows, renderTable, type Column } from './output.ts';
@@ -49,61 +49,70 @@ function addUserCommands(users: Command, context: CommandContext): void {
     .action(async (reference: string, _options: unknown, command: Command) => {
       await inTenant(context, command, async ({ office, tenantId, output }) => {
         const explanation = await office.reconciliation.explainUser(tenantId, reference);
-        printObject(environment, output, explanation, renderExplanation(explanation));
+        printObject(environment, output, explanation, renderExplanation(explanation, environment.stdout.columns));
       });
     });
 }
 
-export function renderExplanation(explanation: Explanation): string {
+const widthForRuns = 140;
+
+export function renderExplanation(explanation: Explanation, terminalWidth?: number): string {
   const { user } = explanation;
   const name = user.displayName ?? user.username ?? user.email ?? user.id;
   const status = user.statusReason === null ? user.status : `${user.status}: ${user.statusReason}`;
+  // a run's id would leave no room for the words; -o json has it
+  const isNarrow = terminalWidth !== undefined && terminalWidth < widthForRuns;
   const guarded = user.isProtected ? ', out of reach of every directory' : '';
   return [
     `${name} (${user.id}), ${status}${guarded}\n`,
-    section('Values', explanation.attributes, [
+    section(terminalWidth, 'Values', explanation.attributes, [
       { title: 'attribute', value: (row) => row.attribute },
       { title: 'value', value: (row) => row.value },
       { title: 'comes from', value: (row) => row.source },
     ]),
-    section('Roles', explanation.grants, [
+    section(terminalWidth, 'Roles', explanation.grants, [
       { title: 'organization', value: (row) => row.organization },
       { title: 'role', value: (row) => row.role },
       { title: 'because', value: (row) => row.because },
       { title: 'since', value: (row) => formatTime(row.since) },
     ]),
-    section('Withheld by an exclusion', explanation.withheld, [
+    section(terminalWidth, 'Withheld by an exclusion', explanation.withheld, [
       { title: 'organization', value: (row) => row.organization },
       { title: 'role', value: (row) => row.role },
       { title: 'group', value: (row) => row.group },
     ]),
-    section('Exclusions', explanation.exclusions, [
+    section(terminalWidth, 'Exclusions', explanation.exclusions, [
       { title: 'organization', value: (row) => row.organization },
       { title: 'role', value: (row) => row.role ?? 'every role' },
       { title: 'by', value: (row) => row.by },
       { title: 'reason', value: (row) => row.reason },
     ]),
-    section('Directory objects', explanation.links, [
+    section(terminalWidth, 'Directory objects', explanation.links, [
       { title: 'connection', value: (row) => row.connectionName },
       { title: 'object', value: (row) => row.locator ?? row.anchor },
       { title: 'state', value: (row) => (row.isActive ? row.state : `${row.state}, disabled there`) },
       { title: 'matched by', value: (row) => row.matchedBy },
       { title: 'groups', value: (row) => row.groups.join(', ') },
     ]),
-    section('History, newest first', explanation.history, [
+    section(terminalWidth, 'History, newest first', explanation.history, [
       { title: 'when', value: (row) => formatTime(row.appliedAt) },
       { title: 'what', value: describeChange },
       { title: 'state', value: (row) => row.state },
       { title: 'why', value: (row) => row.reason },
-      { title: 'run', value: (row) => row.runId },
+      ...(isNarrow ? [] : [{ title: 'run', value: (row: Change) => row.runId }]),
     ]),
   ]
     .filter((part) => part !== '')
     .join('\n');
 }
 
-function section<Row>(title: string, rows: readonly Row[], columns: readonly Column<Row>[]): string {
-  return rows.length === 0 ? '' : `${title}\n${renderTable(rows, columns)}`;
+function section<Row>(
+  terminalWidth: number | undefined,
+  title: string,
+  rows: readonly Row[],
+  columns: readonly Column<Row>[],
+): string {
+  return rows.length === 0 ? '' : `${title}\n${renderTable(rows, columns, terminalWidth)}`;
 }
 
 const caseColumns: readonly Column<Case>[] = [
