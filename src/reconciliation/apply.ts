@@ -2,7 +2,7 @@
  * Phase apply: planned rows, class by class, in chunks of one transaction each: fence, locks, versions, effects,
  * provenance, row states and outbox together. On a constraint error a chunk is halved until the bad row stands alone.
  */
-import { addRuleGrants, removeRuleGrants, type GrantChange } from '../access/access.ts';
+import { addRuleGrants, removeRuleGrants, revokeTokensCreatedBy, type GrantChange } from '../access/access.ts';
 import type { ConnectionId, OrganizationId, RunId } from '../core/ids.ts';
 import { changeClasses, type ChangeClass, type ChangeOp } from '../core/vocabulary.ts';
 import { databaseErrorCode } from '../db/db.ts';
@@ -93,6 +93,12 @@ async function applyRows(tx: TenantTx, scope: ApplyScope, op: ChangeOp, rows: re
   await setChangeStates(tx, scope.runId, rest, op === 'grant' ? 'skipped' : 'stale');
   const appliedRows = rows.filter((row) => done.has(row.seq));
   await writeLinks(tx, scope, op, appliedRows);
+  if (op === 'suspend' || op === 'remove') {
+    await revokeTokensCreatedBy(
+      tx,
+      appliedRows.flatMap((row) => (row.userId === null ? [] : [row.userId])),
+    );
+  }
   await announce(tx, scope, op, appliedRows);
 }
 

@@ -40,7 +40,7 @@ const maxBufferedEdges = 200_000;
 const maxNoticeKinds = 50;
 const emptySet = new SetFingerprint().hex;
 
-type GroupState = { readonly fingerprint: SetFingerprint; buffered: string[] };
+type GroupState = { readonly fingerprint: SetFingerprint; buffered: string[]; readonly setSeq: number };
 
 export type FetchOptions = {
   readonly events: AsyncIterable<DirectoryEvent>;
@@ -77,6 +77,8 @@ class Fetch {
     filled: {},
     notices: [],
   };
+  /** Seen deleted in this read: if they show again, that is news even when their content is what we know. */
+  readonly #tombstoned = new Set<string>();
   #bufferedEdges = 0;
   #seq = 0;
 
@@ -94,7 +96,9 @@ class Fetch {
         return null;
       case 'tombstone':
         this.#counts.tombstones += 1;
-        await this.#options.stage.gone(event.kind, event.anchor);
+        this.#seq += 1;
+        this.#tombstoned.add(`${event.kind}:${event.anchor}`);
+        await this.#options.stage.gone(this.#seq, event.kind, event.anchor);
         return null;
       case 'notice':
         this.#takeNotice(event.code, event.message);
@@ -117,7 +121,7 @@ class Fetch {
     if (object.kind === 'group' && this.#options.known.objects !== null) this.#groupState(object.anchor);
     const total = this.#counts.users + this.#counts.groups;
     if (total % 500 === 0) this.#options.onProgress(total);
-    if (comparison === 'same') return;
+    if (comparison === 'same' && !this.#tombstoned.has(`${object.kind}:${object.anchor}`)) return;
     this.#counts.staged += 1;
     this.#seq += 1;
     await this.#options.stage.object(this.#seq, object, result, contentHash);
@@ -139,7 +143,7 @@ class Fetch {
   #groupState(anchor: string): GroupState {
     let state = this.#groups.get(anchor);
     if (state === undefined) {
-      state = { fingerprint: new SetFingerprint(), buffered: [] };
+      state = { fingerprint: new SetFingerprint(), buffered: [], setSeq: this.#seq };
       this.#groups.set(anchor, state);
     }
     return state;
@@ -159,7 +163,11 @@ class Fetch {
       );
       return;
     }
-    if (event.change === 'set') this.#groups.delete(event.groupAnchor);
+    if (event.change === 'set') {
+      // what was spilled of it before is older than this word
+      this.#seq += 1;
+      this.#groups.delete(event.groupAnchor);
+    }
     const state = this.#groupState(event.groupAnchor);
     for (const anchor of event.memberAnchors) {
       state.fingerprint.add(anchor);
@@ -171,20 +179,22 @@ class Fetch {
 
   /** A huge read: keep the fingerprints, hand the edges to the stage. Unchanged groups' edges are ignored there. */
   async #spill(): Promise<void> {
+    this.#seq += 1;
     for (const [anchor, state] of this.#groups) {
       if (state.buffered.length === 0) continue;
-      await this.#options.stage.edges(1, anchor, state.buffered, '+');
+      await this.#options.stage.edges(this.#seq, anchor, state.buffered, '+');
       state.buffered = [];
     }
     this.#bufferedEdges = 0;
   }
 
   async #stageChangedGroups(): Promise<void> {
+    this.#seq += 1;
     for (const [anchor, state] of this.#groups) {
       const now = state.fingerprint.hex;
       if ((this.#options.known.members.get(anchor) ?? emptySet) === now) continue;
-      await this.#options.stage.groupSet(anchor, 0, now, state.fingerprint.count);
-      if (state.buffered.length > 0) await this.#options.stage.edges(1, anchor, state.buffered, '+');
+      await this.#options.stage.groupSet(anchor, state.setSeq, now, state.fingerprint.count);
+      if (state.buffered.length > 0) await this.#options.stage.edges(this.#seq, anchor, state.buffered, '+');
     }
   }
 

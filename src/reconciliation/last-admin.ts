@@ -30,7 +30,7 @@ export async function shieldLastAdmin(
   if (losing.length === 0) return 0;
   const organizationIds = [...new Set(losing.map((row) => row.organizationId))];
   if (seqs !== null) {
-    await tx.sql`select 1 from organizations where tenant_id = ${tx.tenantId} and id = any(${organizationIds}::uuid[]) order by id for update`;
+    await tx.sql`select 1 from organizations where tenant_id = ${tx.tenantId} and id = any(${organizationIds}::uuid[]) order by id for no key update`;
   }
   const remaining = await tx.sql<{ organizationId: string; admins: number }[]>`
     select g.organization_id as "organizationId", count(distinct g.user_id)::int as admins from grants g

@@ -91,10 +91,10 @@ async function mergeObjects(tx: TenantTx, connectionId: ConnectionId, tables: St
 async function mergeTombstones(tx: TenantTx, connectionId: ConnectionId, tables: StageTables): Promise<number> {
   const result = await tx.sql`
     update mirror_objects m set deleted_at = now(), version = m.version + 1, updated_at = now()
-    from (select distinct kind, anchor from ${tx.sql(tables.gone)}) g
+    from (select kind, anchor, max(seq) as seq from ${tx.sql(tables.gone)} group by 1, 2) g
     where m.tenant_id = ${tx.tenantId} and m.connection_id = ${connectionId} and m.kind = g.kind and m.anchor = g.anchor
       and m.deleted_at is null
-      and not exists (select 1 from ${tx.sql(tables.objects)} o where o.kind = m.kind and o.anchor = m.anchor)`;
+      and not exists (select 1 from ${tx.sql(tables.objects)} o where o.kind = m.kind and o.anchor = m.anchor and o.seq > g.seq)`;
   return result.count;
 }
 

@@ -115,6 +115,8 @@ async function disputeSharedMatches(tx: TenantTx, runId: RunId): Promise<void> {
  * owner's own change frees it. What nobody frees, or two want, becomes a conflict, and with it whatever depended on it.
  */
 async function settleUsernames(tx: TenantTx, runId: RunId, firstFreeSeq: number): Promise<void> {
+  await tx.sql`create index on run_wants (key)`;
+  await tx.sql`create index on run_wants (user_id)`;
   await tx.sql`analyze run_wants`;
   for (;;) {
     const lost = await tx.sql`

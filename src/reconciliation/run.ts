@@ -30,6 +30,8 @@ import {
   checkFence,
   claimRun,
   finishRun,
+  handOver,
+  isPoisonous,
   selectRun,
   selectWaiting,
   setPhase,
@@ -120,6 +122,15 @@ class LiveRun {
 
   async execute(): Promise<void> {
     this.#log.info({ kind: this.#run.kind, mode: this.#run.mode, epoch: this.#run.epoch }, 'run started');
+    if (isPoisonous(this.#run)) {
+      throw new RollcallError(
+        'internal',
+        `This run was started ${this.#run.epoch} times and never ended; it is not tried again.`,
+        {
+          remedy: 'Look into the log of the workers for how they ended, then start a new run.',
+        },
+      );
+    }
     const open = await this.#fenced((tx) => openConnection(tx, this.#deps.connectors, this.#run.connectionId));
     if (open.row.version !== this.#run.connectionVersion) {
       throw new RollcallError('connection_state', `${open.row.name} was changed after this run was asked for.`, {
@@ -338,6 +349,7 @@ class LiveRun {
       error instanceof RollcallError ? error : new RollcallError('internal', describeError(error), { cause: error });
     if (this.#options.signal.aborted) {
       // handed over: the queue gives it to another worker, which finds the plan where this one left it
+      await this.#deps.db.tenant(this.#run.tenantId, (tx) => handOver(tx, this.#run));
       this.#log.info('run handed over at shutdown');
       return;
     }

@@ -106,11 +106,16 @@ export type ClaimedRun = {
   readonly counts: Readonly<Record<string, unknown>>;
 };
 
+/** A run that was claimed this often kills its workers; it is failed instead of tried for ever. */
+const maxEpoch = 8;
+
 /**
  * Raises the epoch and takes the run; the holder of the old epoch writes nothing any more. A run that is `running`
  * may be taken over only by a caller that knows its worker is dead (stale heartbeat); the queue and sweeper see to it.
  */
 export async function claimRun(tx: TenantTx, runId: RunId): Promise<ClaimedRun> {
+  // waits for a transaction of the former holder that is inside the fence
+  await tx.sql`select 1 from runs where tenant_id = ${tx.tenantId} and id = ${runId} for update`;
   const [row] = await tx.sql<ClaimedRun[]>`
     update runs set epoch = epoch + 1, status = 'running', started_at = coalesce(started_at, now()), heartbeat_at = now(),
       phase = coalesce(phase, 'claim')
@@ -125,15 +130,30 @@ export async function claimRun(tx: TenantTx, runId: RunId): Promise<ClaimedRun> 
   return row;
 }
 
-/** The fence: first statement of every transaction of a run. Holds off a new claim until the transaction ends. */
+/** True when the run was taken up so often that something in it must be ending its workers. */
+export function isPoisonous(run: { readonly epoch: number }): boolean {
+  return run.epoch > maxEpoch;
+}
+
+/**
+ * The fence: first statement of every transaction of a run. Its key-share lock holds off a new claim until the
+ * transaction ends, and lets the heartbeat pass.
+ */
 export async function checkFence(tx: TenantTx, run: { readonly id: RunId; readonly epoch: number }): Promise<void> {
   const rows = await tx.sql`
-    select 1 from runs where tenant_id = ${tx.tenantId} and id = ${run.id} and epoch = ${run.epoch} and status = 'running' for share`;
+    select 1 from runs where tenant_id = ${tx.tenantId} and id = ${run.id} and epoch = ${run.epoch} and status = 'running' for key share`;
   if (rows.length === 1) return;
   throw new RollcallError(
     'fenced',
     `Run ${run.id} was canceled or taken over by another worker; this one stops without writing.`,
   );
+}
+
+/** Gives the run back to the queue, where it stands: another worker goes on with it at once. */
+export async function handOver(tx: TenantTx, run: { readonly id: RunId; readonly epoch: number }): Promise<void> {
+  await tx.sql`
+    update runs set status = 'queued'
+    where tenant_id = ${tx.tenantId} and id = ${run.id} and epoch = ${run.epoch} and status = 'running'`;
 }
 
 export async function beat(tx: TenantTx, run: { readonly id: RunId; readonly epoch: number }): Promise<boolean> {

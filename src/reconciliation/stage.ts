@@ -47,7 +47,7 @@ const tables = {
     columns: ['group_anchor', 'seq', 'is_set', 'members_hash', 'member_count'],
     ddl: 'group_anchor text collate "C", seq bigint, is_set boolean, members_hash bytea, member_count integer',
   },
-  gone: { columns: ['kind', 'anchor'], ddl: 'kind text, anchor text collate "C"' },
+  gone: { columns: ['seq', 'kind', 'anchor'], ddl: 'seq bigint, kind text, anchor text collate "C"' },
   absent: { columns: ['kind', 'anchor'], ddl: 'kind text, anchor text collate "C"' },
 } as const;
 
@@ -124,8 +124,8 @@ export class StageWriter {
     return this.#push('group_sets', [groupAnchor, null, false, null, null]);
   }
 
-  gone(kind: ObjectKind, anchor: string): Promise<void> {
-    return this.#push('gone', [kind, anchor]);
+  gone(seq: number, kind: ObjectKind, anchor: string): Promise<void> {
+    return this.#push('gone', [seq, kind, anchor]);
   }
 
   absent(kind: ObjectKind, anchor: string): Promise<void> {

@@ -51,12 +51,16 @@ const keptCharacters = 20_000;
 
 export function startRollcall({ args, env = {}, onOutput, isDetached = false }: RunOptions): Daemon {
   const { DATABASE_URL: _url, ROLLCALL_MASTER_KEY: _key, ROLLCALL_CONFIG: _config, ...inherited } = process.env;
-  const child = spawn(process.execPath, ['--disable-proto=delete', join(root, 'src', 'main.ts'), ...args], {
-    cwd: root,
-    env: { ...inherited, ...env },
-    stdio: ['ignore', 'pipe', 'pipe'],
-    detached: isDetached,
-  });
+  const child = spawn(
+    process.execPath,
+    ['--disable-proto=delete', '--max-semi-space-size=8', join(root, 'src', 'main.ts'), ...args],
+    {
+      cwd: root,
+      env: { ...inherited, ...env },
+      stdio: ['ignore', 'pipe', 'pipe'],
+      detached: isDetached,
+    },
+  );
   const lines: LogLine[] = [];
   const waiting = new Set<() => void>();
   let stderr = '';
