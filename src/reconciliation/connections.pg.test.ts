@@ -62,4 +62,14 @@ describe('connections', () => {
     expect(run.status).toBe('planned');
     expect((await engine.changes(run.id)).map((row) => row.op)).toEqual(Array.from({ length: 5 }, () => 'revoke'));
   });
+
+  test('a stored secret goes on to the same server, defaults spelled out or not, and never to another one', async () => {
+    const engine = await createEngine(database.db, { document: { secrets: { password: 'x' } } });
+    const { reconciliation, tenantId, connectionId } = engine;
+    const update = (settings: Record<string, unknown>) =>
+      reconciliation.updateConnection('test', tenantId, connectionId, documentOf(engine.tenant.slug, { settings }));
+    await update({});
+    await update({ port: 636 });
+    await expect(update({ port: 637 })).rejects.toThrow(/its secret must be entered again/);
+  });
 });

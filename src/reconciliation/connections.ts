@@ -111,7 +111,10 @@ export async function updateConnection(
     const hasSecrets = Object.keys(document.secrets).length > 0;
     const checked = checkDocument(deps, document, hasSecrets || row.secret === null);
     const connector = deps.connectors.get(document.kind);
-    const isMoved = connector !== undefined && connector.target(row.settings) !== connector.target(checked.settings);
+    // the stored document leaves out what is a default, so both sides are parsed before they are compared
+    const isMoved =
+      connector !== undefined &&
+      connector.target(connector.settingsSchema.parse(row.settings)) !== connector.target(checked.settings);
     if (isMoved && !hasSecrets) {
       throw new RollcallError(
         'invalid_input',

@@ -46,7 +46,7 @@ export class MemoryDirectory {
   connector(): Connector {
     return {
       kind: 'ldap',
-      settingsSchema: z.record(z.string(), z.unknown()),
+      settingsSchema: z.looseObject({ port: z.int().default(636) }),
       secretsSchema: z.record(z.string(), z.unknown()),
       target: (settings) => JSON.stringify(settings),
       defaultMappings: () =>
