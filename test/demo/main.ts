@@ -53,11 +53,7 @@ async function main(): Promise<number> {
 async function run(narrator: Narrator, isOnce: boolean, signal: AbortSignal): Promise<void> {
   narrator.say('Rollcall keeps the people and roles of a portal in step with directories.');
   await using directories = await startDirectories();
-  await using installation = await startInstallation({
-    name: 'demo',
-    settings: ['outbound: { allowPrivateRanges: [127.0.0.0/8] }', 'schedule: { pollSeconds: 0.5 }'],
-    signal,
-  });
+  await using installation = await startInstallation({ name: 'demo', signal });
   await installation.withOffice(async (office) => {
     const scene = { narrator, installation, office, directories, signal };
     const told = tellStory(scene);

@@ -7,6 +7,7 @@ import { readFile } from 'node:fs/promises';
 import { homedir, userInfo } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
+import { stringify } from 'yaml';
 import { loadConfig, withOffice, type Environment, type Office } from '../../src/app/app.ts';
 import { findEmbeddedPostgres, startEmbeddedPostgres } from '../../src/db/db.ts';
 import { makeFolder, removeFolder, startRollcall, writeConfig, type Daemon } from '../e2e/daemon-process.ts';
@@ -28,8 +29,7 @@ export type Installation = {
 
 export type InstallationOptions = {
   readonly name: 'demo' | 'sandbox';
-  /** Lines of YAML beside data folder and ports. */
-  readonly settings: readonly string[];
+  readonly maxInFlight?: number;
   readonly signal: AbortSignal;
   /** Where the log goes; a file in the folder unless given. */
   readonly writeLog?: (text: string) => void;
@@ -46,15 +46,14 @@ export async function startInstallation(options: InstallationOptions): Promise<I
   const log = options.writeLog === undefined ? createWriteStream(logFile) : null;
   const configFile = await writeConfig(
     folder,
-    [
-      `dataFolder: ${JSON.stringify(dataFolder)}`,
-      'http:',
-      '  host: 127.0.0.1',
-      '  port: 0',
-      'management: { port: 0 }',
-      ...options.settings,
-      '',
-    ].join('\n'),
+    stringify({
+      dataFolder,
+      http: { host: '127.0.0.1', port: 0, maxInFlight: options.maxInFlight },
+      management: { port: 0 },
+      // directories on this machine, and a worker that looks often: nobody should have to wait
+      outbound: { allowPrivateRanges: ['127.0.0.0/8'] },
+      schedule: { pollSeconds: 0.5 },
+    }),
   );
   const daemon = startRollcall({
     args: ['serve', '-c', configFile],
