@@ -38,6 +38,8 @@ export async function writeConfig(folder: string, text: string): Promise<string>
 }
 
 export type RunOptions = {
+  /** Path inside the package; the daemon unless given. */
+  readonly program?: string;
   readonly args: readonly string[];
   readonly env?: Readonly<Record<string, string>>;
   /** Takes what is written as it comes, for a daemon that runs long; then only its first lines are kept. */
@@ -49,11 +51,17 @@ export type RunOptions = {
 const keptLines = 200;
 const keptCharacters = 20_000;
 
-export function startRollcall({ args, env = {}, onOutput, isDetached = false }: RunOptions): Daemon {
+export function startRollcall({
+  program = 'src/main.ts',
+  args,
+  env = {},
+  onOutput,
+  isDetached = false,
+}: RunOptions): Daemon {
   const { DATABASE_URL: _url, ROLLCALL_MASTER_KEY: _key, ROLLCALL_CONFIG: _config, ...inherited } = process.env;
   const child = spawn(
     process.execPath,
-    ['--disable-proto=delete', '--max-semi-space-size=8', join(root, 'src', 'main.ts'), ...args],
+    ['--disable-proto=delete', '--max-semi-space-size=8', '--optimize-for-size', join(root, program), ...args],
     {
       cwd: root,
       env: { ...inherited, ...env },
