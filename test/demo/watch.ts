@@ -1,8 +1,9 @@
 /** The end of the story and what comes after: addresses and tokens, then the schedule at work until Ctrl-C. */
 import { setTimeout as delay } from 'node:timers/promises';
-import { changeCountsOf } from '../../src/cli/render-plan.ts';
 import type { RunSummary } from '../../src/reconciliation/reconciliation.ts';
-import { renderHolds } from '../../src/cli/render-plan.ts';
+import { changeCountsOf, renderHolds } from '../../src/cli/render-plan.ts';
+import { groupOf } from '../simulators/entra/sample-tenant.ts';
+import type { Directories } from './directories.ts';
 import type { Scene } from './scene.ts';
 import type { Ending } from './story.ts';
 
@@ -23,8 +24,8 @@ export function showEnding({ narrator, installation }: Scene, ending: Ending): v
     [
       `export API_TOKEN=${ending.apiToken}`,
       `export SCIM_TOKEN=${ending.scimToken}`,
-      `curl -H "Authorization: Bearer $API_TOKEN" ${origin}/api/v1/me`,
-      `curl -H "Authorization: Bearer $SCIM_TOKEN" \\`,
+      `curl -s -H "Authorization: Bearer $API_TOKEN" ${origin}/api/v1/me`,
+      `curl -s -H "Authorization: Bearer $SCIM_TOKEN" \\`,
       `  ${ending.scimUrl}/Users`,
       '',
       `export ROLLCALL_CONFIG=${configFile}`,
@@ -70,7 +71,7 @@ export async function watchSchedule(scene: Scene, ending: Ending): Promise<void>
       // ids are time-ordered: what the story did is told already
       if (run.id <= newest || seen.get(run.id) === run.status || !isAtRest(run)) continue;
       seen.set(run.id, run.status);
-      narrator.line(`${clockText()}  ${describeRun(run)}`);
+      for (const line of [`${clockText()}  ${describeRun(run)}`, ...describeHold(run)]) narrator.line(line);
     }
     await pause(signal);
   }
@@ -96,15 +97,23 @@ function describeRun(run: RunSummary): string {
   const counts = new Map<string, number>();
   for (const { kind, rows } of changeCountsOf(run)) counts.set(kind, (counts.get(kind) ?? 0) + rows);
   const changes = [...counts].map(([kind, rows]) => `${kind} ${rows}`).join(', ');
-  const held = renderHolds(run).split('\n')[1]?.trim() ?? '';
   const words = changes === '' ? 'nothing changed' : `changes of ${changes}`;
-  const next = run.status === 'held' || run.status === 'planned' ? `; rollcall approve ${run.id}` : '';
-  return `${run.connectionName}: ${run.kind} read ${run.status}, ${words}${held === '' ? '' : ` ${held}`}${next}`;
+  return `${run.connectionName}: ${run.kind} read ${run.status}, ${words}`;
 }
 
-/** In turn: somebody moves in Entra, somebody joins or moves in LDAP. */
+/** What waits, and the command that lets it through; the worker applies what is approved. */
+function describeHold(run: RunSummary): string[] {
+  if (run.status !== 'held' && run.status !== 'planned') return [];
+  const reasons = renderHolds(run).split('\n').slice(1, -1);
+  return [...reasons, `  - approve it: npm run --silent rollcall -- approve ${run.id}`].map((line) => `      ${line}`);
+}
+
+const promotionTurn = 3;
+
+/** In turn: somebody moves in Entra, somebody joins or moves in LDAP; once, somebody is to become Admin. */
 async function changeSomething({ directories }: Scene, turn: number): Promise<string> {
   const { entra, sample, ldap } = directories;
+  if (turn === promotionTurn) return promote(directories);
   if (ldap !== null && turn % 3 === 1) return `LDAP: ${await ldap.hire()}`;
   if (ldap !== null && turn % 3 === 2) return `LDAP: ${await ldap.move()}`;
   const live = sample.people.filter((person) => entra.tenant.isLive(person.id));
@@ -113,4 +122,14 @@ async function changeSomething({ directories }: Scene, turn: number): Promise<st
   const office = ['Berlin', 'Dublin', 'Boston'][turn % 3] ?? 'Berlin';
   entra.tenant.patchUser(person.id, { jobTitle: `${person.jobTitle}, ${office}` });
   return `Entra: ${person.displayName} is now ${person.jobTitle}, ${office}.`;
+}
+
+/** Something a guard holds, so that there is a plan to approve with the CLI. */
+function promote({ entra, sample }: Directories): string {
+  const admins = groupOf(sample.groups, 'Portal Admins');
+  const edges = entra.tenant.entries.get(admins)?.edges;
+  const person = sample.people.findLast(({ id }) => entra.tenant.isLive(id) && edges?.get(id)?.isPresent !== true);
+  if (person === undefined) return 'Entra: nothing happens.';
+  entra.tenant.addMember(admins, person.id);
+  return `Entra: ${person.displayName} is put into the group Portal Admins.`;
 }

@@ -2,6 +2,7 @@
 import { existsSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { describe, expect, it } from 'vitest';
+import { processTree } from '../bench/processes.ts';
 import { isOpenldapInstalled } from '../servers/openldap.ts';
 import { isListening } from '../servers/process.ts';
 import { runRollcall, startRollcall } from './daemon-process.ts';
@@ -57,6 +58,21 @@ describe('npm run demo', () => {
     await demo.line('The first run of a connection stops at the plan. Nothing is changed yet.');
     demo.process.kill('SIGINT');
     expect([await demo.exit, demo.stderr()]).toEqual([130, 'demo: stopped by SIGINT; everything is removed.\n']);
+    expect(await whatIsLeft(demo.lines.map((line) => line.msg).join('\n'))).toEqual([]);
+  });
+
+  it('a daemon that dies in the middle of the story: a sentence, exit code 1, and nothing is left', async () => {
+    const demo = startRollcall({ program, args: ['--once'] });
+    await demo.line('The first run of a connection stops at the plan. Nothing is changed yet.');
+    const { pid = 0 } = demo.process;
+    const daemon = processTree(pid).find((one) => one.parent === pid && one.name !== 'slapd');
+    if (daemon === undefined) throw new Error('The demo has no daemon.');
+    process.kill(daemon.pid, 'SIGKILL');
+    expect([await demo.exit, demo.stderr()]).toEqual([
+      1,
+      expect.stringMatching(/^demo: The daemon ended by itself \(killed\)\. Its last words:\n\{/),
+    ]);
+    expect(demo.stderr()).not.toMatch(/^\s+at /m);
     expect(await whatIsLeft(demo.lines.map((line) => line.msg).join('\n'))).toEqual([]);
   });
 

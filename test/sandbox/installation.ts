@@ -10,7 +10,14 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { stringify } from 'yaml';
 import { loadConfig, withOffice, type Environment, type Office } from '../../src/app/app.ts';
 import { findEmbeddedPostgres, startEmbeddedPostgres } from '../../src/db/db.ts';
-import { makeFolder, removeFolder, startRollcall, writeConfig, type Daemon } from '../e2e/daemon-process.ts';
+import {
+  makeFolder,
+  removeFolder,
+  startRollcall,
+  writeConfig,
+  type Daemon,
+  type LogLine,
+} from '../e2e/daemon-process.ts';
 
 export type Installation = {
   readonly folder: string;
@@ -69,16 +76,23 @@ export async function startInstallation(options: InstallationOptions): Promise<I
       await removeFolder(folder);
     }
   };
+  const failure = failureOf(daemon, log === null ? null : logFile);
+  // at the usual end nobody listens any more
+  failure.catch(() => undefined);
+  // a daemon that ended instead says why in its log
+  const hear = (message: string): Promise<LogLine> =>
+    beforeStop(
+      daemon.line(message).catch(() => failure),
+      options.signal,
+    );
+  const urlOf = (line: LogLine): string => `http://127.0.0.1:${String(line['port'])}`;
   try {
-    const origin = `http://127.0.0.1:${String((await beforeStop(daemon.line('API listening'), options.signal))['port'])}`;
-    const managementUrl = `http://127.0.0.1:${String((await daemon.line('management listening'))['port'])}`;
-    await beforeStop(daemon.line('worker ready'), options.signal);
+    const managementUrl = urlOf(await hear('management listening'));
+    const origin = urlOf(await hear('API listening'));
+    await hear('worker ready');
     const databaseUrl = await findEmbeddedPostgres(dataFolder);
     if (databaseUrl === undefined) throw new Error('The embedded database is not running.');
     const environment = environmentOf(configFile, options.signal);
-    const failure = failureOf(daemon, log === null ? null : logFile);
-    // at the usual end nobody listens any more
-    failure.catch(() => undefined);
     return {
       folder,
       configFile,
@@ -133,7 +147,11 @@ const shownLines = 15;
 async function failureOf(daemon: Daemon, logFile: string | null): Promise<never> {
   const code = await daemon.exit;
   const lines = logFile === null ? [] : (await readFile(logFile, 'utf8')).trimEnd().split('\n').slice(-shownLines);
-  throw new Error([`The daemon ended with exit code ${String(code)}.`, ...lines].join('\n'));
+  throw new Error(
+    [`The daemon ended by itself (${code === null ? 'killed' : `exit code ${code}`}). Its last words:`, ...lines].join(
+      '\n',
+    ),
+  );
 }
 
 /** Also after a daemon that had to be killed nothing is left: its database is taken over and stopped. */
