@@ -61,7 +61,7 @@ export function startRollcall({
   const { DATABASE_URL: _url, ROLLCALL_MASTER_KEY: _key, ROLLCALL_CONFIG: _config, ...inherited } = process.env;
   const child = spawn(
     process.execPath,
-    ['--disable-proto=delete', '--max-semi-space-size=8', '--optimize-for-size', join(root, program), ...args],
+    ['--disable-proto=delete', '--max-semi-space-size=8', '--heap-growing-percent=30', join(root, program), ...args],
     {
       cwd: root,
       env: { ...inherited, ...env },
