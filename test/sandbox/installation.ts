@@ -43,7 +43,6 @@ export type InstallationOptions = {
 };
 
 const root = join(import.meta.dirname, '..', '..');
-const production = { NODE_OPTIONS: '--max-semi-space-size=8' };
 const stopTimeoutMs = 20_000;
 
 export async function startInstallation(options: InstallationOptions): Promise<Installation> {
@@ -64,7 +63,6 @@ export async function startInstallation(options: InstallationOptions): Promise<I
   );
   const daemon = startRollcall({
     args: ['serve', '-c', configFile],
-    env: production,
     isDetached: true,
     onOutput: options.writeLog ?? ((text) => log?.write(text)),
   });
