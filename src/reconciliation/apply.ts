@@ -10,7 +10,7 @@ import type { TenantTx } from '../db/db.ts';
 import { enqueueEach } from '../outbox/outbox.ts';
 import { applyUserChanges, type UserChange } from '../users/users.ts';
 import { openCases } from './cases.ts';
-import { selectPlanned, setChangeStates, type Change } from './changes.ts';
+import { selectBySeq, selectPlanned, setChangeStates, type Change } from './changes.ts';
 import { shieldLastAdmin } from './last-admin.ts';
 
 export type ApplyScope = {
@@ -32,32 +32,57 @@ export async function applyPlan(
 ): Promise<number> {
   let done = 0;
   for (const changeClass of changeClasses) {
+    const limit = changeClass === 'key' ? keyRows : chunkRows;
+    // chunks follow each other by seq: looking for planned rows from the start would read all applied ones each time
+    let afterSeq = 0;
     for (;;) {
-      const handled = await inTransaction((tx) => applyNextChunk(tx, scope, changeClass));
-      if (handled === 0) break;
-      done += handled;
+      const rows = await inTransaction(async (tx) => {
+        const chunk = await selectPlanned(tx, scope.runId, changeClass, { afterSeq, limit });
+        await applyChunk(tx, scope, changeClass, chunk);
+        return chunk;
+      });
+      const last = rows.at(-1);
+      if (last === undefined) break;
+      afterSeq = last.seq;
+      done += rows.length;
       onProgress(done);
     }
   }
   return done;
 }
 
-/** One chunk in the caller's transaction; 0 when the class has no planned row left. */
-export async function applyNextChunk(tx: TenantTx, scope: ApplyScope, changeClass: ChangeClass): Promise<number> {
-  const limit = changeClass === 'key' ? keyRows : chunkRows;
-  let rows = await selectPlanned(tx, scope.runId, changeClass, limit);
-  if (rows.length === 0) return 0;
-  if (reducing.has(changeClass)) {
-    const shielded = await shieldLastAdmin(
-      tx,
-      scope.runId,
-      rows.map((row) => row.seq),
-    );
-    if (shielded > 0) rows = await selectPlanned(tx, scope.runId, changeClass, limit);
-    if (rows.length === 0) return shielded;
+/** The rows a push just wrote, in the caller's transaction. */
+export async function applyPushed(tx: TenantTx, scope: ApplyScope, seqs: readonly number[]): Promise<void> {
+  const rows = await selectBySeq(tx, scope.runId, seqs);
+  const byClass = Map.groupBy(rows, (row) => row.class);
+  for (const changeClass of changeClasses) {
+    const chunk = byClass.get(changeClass);
+    if (chunk !== undefined) await applyChunk(tx, scope, changeClass, chunk);
   }
-  for (const [op, ofOp] of Map.groupBy(rows, (row) => row.op)) await applyHalving(tx, scope, op, ofOp);
-  return rows.length;
+  // a row that the last-Admin shield turned into a conflict has become one of another class
+  const turned = rows.length === 0 ? [] : await selectBySeq(tx, scope.runId, seqs);
+  await applyChunk(
+    tx,
+    scope,
+    'conflict',
+    turned.filter((row) => row.state === 'planned'),
+  );
+}
+
+async function applyChunk(
+  tx: TenantTx,
+  scope: ApplyScope,
+  changeClass: ChangeClass,
+  rows: readonly Change[],
+): Promise<void> {
+  if (rows.length === 0) return;
+  let open = rows;
+  if (reducing.has(changeClass)) {
+    const seqs = rows.map((row) => row.seq);
+    const shielded = await shieldLastAdmin(tx, scope.runId, seqs);
+    if (shielded > 0) open = (await selectBySeq(tx, scope.runId, seqs)).filter((row) => row.class === changeClass);
+  }
+  for (const [op, ofOp] of Map.groupBy(open, (row) => row.op)) await applyHalving(tx, scope, op, ofOp);
 }
 
 async function applyHalving(tx: TenantTx, scope: ApplyScope, op: ChangeOp, rows: readonly Change[]): Promise<void> {

@@ -91,11 +91,23 @@ const selectList = (tx: TenantTx) => tx.sql`
   c.applied_at as "appliedAt"`;
 
 /** The next planned rows of one class in order of seq. */
-export function selectPlanned(tx: TenantTx, runId: RunId, changeClass: ChangeClass, limit: number): Promise<Change[]> {
+export function selectPlanned(
+  tx: TenantTx,
+  runId: RunId,
+  changeClass: ChangeClass,
+  page: { readonly afterSeq: number; readonly limit: number },
+): Promise<Change[]> {
   return tx.sql<Change[]>`
     select ${selectList(tx)} from changes c
-    where c.tenant_id = ${tx.tenantId} and c.run_id = ${runId} and c.class = ${changeClass} and c.state = 'planned'
-    order by c.seq limit ${limit}`;
+    where c.tenant_id = ${tx.tenantId} and c.run_id = ${runId} and c.class = ${changeClass} and c.seq > ${page.afterSeq} and c.state = 'planned'
+    order by c.seq limit ${page.limit}`;
+}
+
+export function selectBySeq(tx: TenantTx, runId: RunId, seqs: readonly number[]): Promise<Change[]> {
+  return tx.sql<Change[]>`
+    select ${selectList(tx)} from changes c
+    where c.tenant_id = ${tx.tenantId} and c.run_id = ${runId} and c.seq = any(${seqs as number[]}::int[])
+    order by c.seq`;
 }
 
 export type ChangeFilter = {

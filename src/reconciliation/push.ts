@@ -10,10 +10,10 @@ import { newId, type ConnectionId, type RunId } from '../core/ids.ts';
 import type { Mapper } from '../core/mapping.ts';
 import type { Draft, Subject } from '../core/subject.ts';
 import { textKey } from '../core/text-keys.ts';
-import { changeClasses, type ObjectKind } from '../core/vocabulary.ts';
+import type { ObjectKind } from '../core/vocabulary.ts';
 import { databaseErrorCode } from '../db/db.ts';
 import type { TenantTx } from '../db/db.ts';
-import { applyNextChunk, settleLinks } from './apply.ts';
+import { applyPushed, settleLinks } from './apply.ts';
 import { insertChanges, toNewChanges } from './changes.ts';
 import { openConnection, type ConnectionsDeps, type OpenConnection } from './connections.ts';
 import { decisionContext } from './decision-context.ts';
@@ -261,10 +261,11 @@ async function settle(tx: TenantTx, opened: Opened, anchors: readonly string[]):
       { runId: scope.runId, connectionId: context.connectionId, requestId: context.requestId },
       rows,
     );
-    const present = new Set(rows.map((row) => row.class));
-    for (const changeClass of [...changeClasses].filter((name) => present.has(name) || name === 'conflict')) {
-      while ((await applyNextChunk(tx, scope, changeClass)) > 0);
-    }
+    await applyPushed(
+      tx,
+      scope,
+      rows.map((row) => row.seq),
+    );
   }
   await settleLinks(tx, scope, anchors);
 }
