@@ -5,6 +5,7 @@
 import { isLiveLink } from './link-states.ts';
 import { mergeAttributes, type AttributeChange } from './merge-attributes.ts';
 import { isWithinCeiling } from './roles.ts';
+import { firstOther, goesBefore } from './source-order.ts';
 import type { DecisionContext, Draft, Entitlement, RuleGrant, Subject, SubjectUser } from './subject.ts';
 import type { ChangeKind } from './vocabulary.ts';
 
@@ -104,14 +105,8 @@ function decideLive(subject: Subject, context: DecisionContext, user: SubjectUse
 
 /** The live source of highest priority decides whether the user is enabled (design.md promise 4). */
 function isDecider(subject: Subject, context: DecisionContext): boolean {
-  const priority = (id: typeof context.connectionId) => context.sources.get(id)?.priority ?? Number.MAX_SAFE_INTEGER;
-  const ours = priority(context.connectionId);
-  return subject.otherLinks
-    .filter((link) => link.isLive)
-    .every((link) => {
-      const theirs = priority(link.connectionId);
-      return theirs > ours || (theirs === ours && link.connectionId > context.connectionId);
-    });
+  const first = firstOther(subject, context);
+  return first === undefined || goesBefore(context, context.connectionId, first.connectionId);
 }
 
 function statusDrafts(subject: Subject, context: DecisionContext, user: SubjectUser, isReturning: boolean): Draft[] {
@@ -119,7 +114,7 @@ function statusDrafts(subject: Subject, context: DecisionContext, user: SubjectU
   if (!subject.isActive && user.status === 'active') {
     return [suspendDraft(subject, user, `Disabled in ${context.connectionName}.`, 'disabled', context)];
   }
-  const isOurs = user.suspendedBy === `connection:${context.connectionId}`;
+  const isOurs = isSuspendedByUs(user, context);
   const isBack = user.status === 'removed' ? isReturning : user.status === 'suspended' && isOurs;
   if (!subject.isActive || !isBack) return [];
   return [
@@ -135,12 +130,17 @@ function statusDrafts(subject: Subject, context: DecisionContext, user: SubjectU
   ];
 }
 
+function isSuspendedByUs(user: SubjectUser, context: DecisionContext): boolean {
+  return user.suspendedBy === `connection:${context.connectionId}`;
+}
+
 function suspendDraft(
   subject: Subject,
   user: SubjectUser,
   reason: string,
   cause: string,
   context: DecisionContext,
+  suspendedBy = context.connectionId,
 ): Draft {
   if (user.isSuperAdmin) {
     return conflict(subject, 'dispute', `${reason} Not suspended: holds Super Admin; transfer it first.`, cause, user, {
@@ -155,7 +155,7 @@ function suspendDraft(
     before: { status: user.status },
     after: {
       status: 'suspended',
-      suspendedBy: `connection:${context.connectionId}`,
+      suspendedBy: `connection:${suspendedBy}`,
       linkState: linkStateAfter(subject, 'suspend'),
     },
     reason,
@@ -228,17 +228,17 @@ function grantDrafts(
 }
 
 function revokeDrafts(subject: Subject, user: SubjectUser, kind: ChangeKind, context: DecisionContext): Draft[] {
-  const wanted = new Set(
-    subject.entitlements
-      .filter((entitlement) => !entitlement.isExcluded && isWithinCeiling(entitlement.role, context.ceiling))
-      .map(grantKey),
-  );
-  return subject.ruleGrants
-    .filter((grant) => !wanted.has(grantKey(grant)))
-    .map((grant) => revokeDraft(subject, user, grant, kind, ...revokeReason(grant)));
+  const entitled = new Map(subject.entitlements.map((entitlement) => [grantKey(entitlement), entitlement]));
+  return subject.ruleGrants.flatMap((grant) => {
+    const wanted = entitled.get(grantKey(grant));
+    if (wanted !== undefined && !wanted.isExcluded && isWithinCeiling(wanted.role, context.ceiling)) return [];
+    return [revokeDraft(subject, user, grant, kind, ...revokeReason(grant, wanted))];
+  });
 }
 
-function revokeReason(grant: RuleGrant): [string, string] {
+function revokeReason(grant: RuleGrant, wanted: Entitlement | undefined): [string, string] {
+  if (wanted?.isExcluded === true) return ['Excluded by a person.', `excluded:${grant.ruleId}`];
+  if (wanted !== undefined) return ['Above what this directory may give.', `ceiling:${grant.ruleId}`];
   if (grant.isRuleEnded) return ['Its role mapping was removed.', `rule_ended:${grant.ruleId}`];
   if (grant.groupAnchor === null) return ['The role mapping no longer applies.', `rule:${grant.ruleId}`];
   return [`Left the group ${grant.groupName ?? grant.groupAnchor}.`, `left_group:${grant.groupAnchor}`];
@@ -289,8 +289,11 @@ function decideEnded(subject: Subject, context: DecisionContext, user: SubjectUs
     cause,
   });
   if (isElsewhere) {
-    const handedOver = attributeDrafts(subject, mergeAttributes(subject, context, user, false), user, context);
-    return [...handedOver, ...revoke('mover'), unlink('mover')];
+    const values = attributeDrafts(subject, mergeAttributes(subject, context, user, false), user, context);
+    const status = handedOverStatus(subject, context, user);
+    // the end of the link waits with the suspension where a guard holds that
+    const kind = status.some((draft) => draft.kind === 'leaver') ? 'leaver' : 'mover';
+    return [...values, ...status, ...revoke(kind), unlink(kind)];
   }
   switch (context.leaverPolicy) {
     case 'keep':
@@ -302,6 +305,29 @@ function decideEnded(subject: Subject, context: DecisionContext, user: SubjectUs
     case 'remove':
       return decideRemoval(subject, user, reason, cause, revoke('leaver'));
   }
+}
+
+/** The first of the sources that remain decides from now on; what we suspended is its word now. */
+function handedOverStatus(subject: Subject, context: DecisionContext, user: SubjectUser): Draft[] {
+  const heir = firstOther(subject, context);
+  const isOurs = user.status === 'suspended' && isSuspendedByUs(user, context);
+  if (heir === undefined || (user.status !== 'active' && !isOurs)) return [];
+  if (!heir.isActive) {
+    const reason = `No longer in ${context.connectionName}, and disabled in the directory that remains.`;
+    return [suspendDraft(subject, user, reason, 'disabled', context, heir.connectionId)];
+  }
+  if (!isOurs) return [];
+  return [
+    {
+      ...blank(subject, 'mover', user),
+      class: 'update',
+      op: 'reactivate',
+      before: { status: user.status },
+      after: { status: 'active' },
+      reason: `No longer in ${context.connectionName}, and enabled in the directory that remains.`,
+      cause: 'enabled',
+    },
+  ];
 }
 
 function decideRemoval(subject: Subject, user: SubjectUser, reason: string, cause: string, revokes: Draft[]): Draft[] {

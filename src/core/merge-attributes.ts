@@ -2,6 +2,8 @@
  * Which value each attribute of a user should have: the live sources by priority, three-way against what was last
  * applied and what stands now (design.md section 7.6). Pure.
  */
+import type { ConnectionId } from './ids.ts';
+import { goesBefore } from './source-order.ts';
 import type { Attributes, DecisionContext, Subject, SubjectUser } from './subject.ts';
 import { domainOf, textKey } from './text-keys.ts';
 
@@ -11,23 +13,15 @@ export type AttributeChange = {
   readonly after: string | null;
 };
 
-type Source = { readonly id: string; readonly isOurs: boolean; readonly priority: number; readonly mapped: Attributes };
+type Source = { readonly id: ConnectionId; readonly isOurs: boolean; readonly mapped: Attributes };
 
-/** Live sources, most important first: lower priority number, then id, so that the order never depends on chance. */
+/** Live sources, most important first. */
 function liveSources(subject: Subject, context: DecisionContext, ourObjectIsLive: boolean): Source[] {
   const sources: Source[] = subject.otherLinks
     .filter((link) => link.isLive)
-    .map((link) => ({
-      id: link.connectionId,
-      isOurs: false,
-      priority: context.sources.get(link.connectionId)?.priority ?? Number.MAX_SAFE_INTEGER,
-      mapped: link.mapped,
-    }));
-  if (ourObjectIsLive) {
-    const priority = context.sources.get(context.connectionId)?.priority ?? Number.MAX_SAFE_INTEGER;
-    sources.push({ id: context.connectionId, isOurs: true, priority, mapped: subject.mapped });
-  }
-  return sources.toSorted((a, b) => a.priority - b.priority || (a.id < b.id ? -1 : 1));
+    .map((link) => ({ id: link.connectionId, isOurs: false, mapped: link.mapped }));
+  if (ourObjectIsLive) sources.push({ id: context.connectionId, isOurs: true, mapped: subject.mapped });
+  return sources.toSorted((a, b) => (goesBefore(context, a.id, b.id) ? -1 : 1));
 }
 
 /** A username outside the tenant's domains is no username here: left null, never an error (design.md section 5.7). */
@@ -44,7 +38,7 @@ function wantedValue(
   context: DecisionContext,
   user: SubjectUser | null,
 ): Wanted | null {
-  const rules = (source: Source) => context.sources.get(source.id as DecisionContext['connectionId'])?.mappings[target];
+  const rules = (source: Source) => context.sources.get(source.id)?.mappings[target];
   const speaking = sources.filter((source) => rules(source) !== undefined && target in source.mapped);
   const main = speaking.filter((source) => rules(source)?.strength !== 'fallback');
   const fallback = speaking.filter((source) => rules(source)?.strength === 'fallback');
@@ -69,8 +63,10 @@ function wantedValue(
 function localEditStays(target: string, wanted: Wanted, subject: Subject, user: SubjectUser): boolean {
   if (user.provenance[target] !== 'manual') return false;
   if (!wanted.source.isOurs) return true;
-  const lastApplied = subject.link?.applied[target] ?? null;
-  return subject.link === null ? (user.attributes[target] ?? null) !== null : lastApplied === wanted.value;
+  const applied = subject.link?.applied ?? {};
+  // at the first meeting there is no word of the source that could have changed
+  if (!(target in applied)) return (user.attributes[target] ?? null) !== null;
+  return applied[target] === wanted.value;
 }
 
 /** Differences between what should stand and what stands, in target order. `user` null: a joiner. */

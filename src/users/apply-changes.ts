@@ -64,7 +64,11 @@ function toPatch(row: UserChange, run: ApplyingRun): Record<string, unknown> {
     } else continue;
     provenance[target] = `connection:${run.connectionId}`;
   }
-  return { seq: row.seq, id: row.userId, version: row.expectedVersion, patch, custom, provenance, reason: row.reason };
+  // at a hand-over it is another source than the run's that asserts the suspension from now on
+  const by = row.after['suspendedBy'];
+  const suspended_by = typeof by === 'string' ? by : `connection:${run.connectionId}`;
+  const { seq, userId: id, expectedVersion: version, reason } = row;
+  return { seq, id, version, patch, custom, provenance, suspended_by, reason };
 }
 
 async function createUsers(tx: TenantTx, run: ApplyingRun, payload: string): Promise<number[]> {
@@ -111,13 +115,13 @@ async function setStatus(
 ): Promise<number[]> {
   await lockUsers(tx, payload);
   const status = { reactivate: 'active', suspend: 'suspended', remove: 'removed' }[op];
-  const suspendedBy = op === 'suspend' ? `connection:${run.connectionId}` : null;
   const rows = await tx.sql<{ seq: number }[]>`
-    update users u set status = ${status}, suspended_by = ${suspendedBy}, status_reason = r.reason, status_changed_at = now(),
+    update users u set status = ${status}, status_reason = r.reason, status_changed_at = now(),
+      suspended_by = case when ${op === 'suspend'} then r.suspended_by end,
       username = case when ${op === 'remove'} then null else u.username end,
       username_key = case when ${op === 'remove'} then null else u.username_key end,
       version = u.version + 1, last_run_id = ${run.runId}::uuid, updated_at = now()
-    from jsonb_to_recordset(${payload}::jsonb) as r(seq int, id uuid, version bigint, reason text)
+    from jsonb_to_recordset(${payload}::jsonb) as r(seq int, id uuid, version bigint, suspended_by text, reason text)
     where u.tenant_id = ${tx.tenantId} and u.id = r.id and (u.version = r.version or u.last_run_id = ${run.runId}::uuid)
       and not u.is_protected
       and (${op === 'reactivate'} or not exists (

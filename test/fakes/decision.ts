@@ -1,0 +1,114 @@
+/** Inputs of a decision, whole and quiet: a test names only what its situation is about. */
+import type { ConnectionId, OrganizationId, UserId } from '../../src/core/ids.ts';
+import type {
+  Candidate,
+  DecisionContext,
+  Entitlement,
+  OtherLink,
+  RuleGrant,
+  SourceRules,
+  Subject,
+  SubjectLink,
+  SubjectUser,
+} from '../../src/core/subject.ts';
+
+export const ours = 'connection-b' as ConnectionId;
+export const theirs = 'connection-a' as ConnectionId;
+export const root = 'organization-root' as OrganizationId;
+export const userId = 'user-ann' as UserId;
+
+export const authoritative = { strength: 'authoritative', onNull: 'clear' } as const;
+
+export function rulesOf(priority: number, mappings: SourceRules['mappings'] = {}): SourceRules {
+  return {
+    priority,
+    mappings: { username: authoritative, displayName: authoritative, department: authoritative, ...mappings },
+  };
+}
+
+export function contextOf(more: Partial<DecisionContext> = {}): DecisionContext {
+  return {
+    connectionId: ours,
+    connectionName: 'Directory',
+    ceiling: 'admin',
+    leaverPolicy: 'suspend',
+    provenDomains: new Set(['contoso.test']),
+    sources: new Map([
+      [ours, rulesOf(100)],
+      [theirs, rulesOf(50)],
+    ]),
+    newUserId: () => 'user-new' as UserId,
+    ...more,
+  };
+}
+
+export function userOf(more: Partial<SubjectUser> = {}): SubjectUser {
+  return {
+    id: userId,
+    version: 7,
+    status: 'active',
+    suspendedBy: null,
+    isProtected: false,
+    isSuperAdmin: false,
+    attributes: {},
+    provenance: {},
+    ...more,
+  };
+}
+
+export function linkOf(more: Partial<SubjectLink> = {}): SubjectLink {
+  return { state: 'linked', matchedBy: 'joined', applied: {}, ...more };
+}
+
+/** An object that nobody owns yet. */
+export function newcomer(more: Partial<Subject> = {}): Subject {
+  return {
+    anchor: 'ann',
+    name: 'Ann',
+    objectVersion: 1,
+    isActive: true,
+    isInScope: true,
+    isAbsent: false,
+    isDeleted: false,
+    problem: null,
+    mapped: {},
+    link: null,
+    user: null,
+    otherLinks: [],
+    candidates: [],
+    entitlements: [],
+    ruleGrants: [],
+    ...more,
+  };
+}
+
+/** An object linked to an active user. */
+export function linked(more: Partial<Subject> = {}): Subject {
+  return newcomer({ link: linkOf(), user: userOf(), ...more });
+}
+
+export function candidate(more: Partial<Candidate> = {}): Candidate {
+  return { userId, name: 'Ann', rule: 'username', version: 7, isPrivileged: false, isTaken: false, ...more };
+}
+
+export function otherLink(more: Partial<OtherLink> = {}): OtherLink {
+  return { connectionId: theirs, isLive: true, isActive: true, mapped: {}, ...more };
+}
+
+export function ruleGrant(more: Partial<RuleGrant> = {}): RuleGrant {
+  return {
+    ruleId: 'r1',
+    organizationId: root,
+    organizationName: 'Contoso',
+    role: 'user',
+    groupAnchor: 'staff',
+    groupName: 'Staff',
+    isRuleEnded: false,
+    ...more,
+  };
+}
+
+export function entitlement(more: Partial<Entitlement> = {}): Entitlement {
+  const { isRuleEnded: _ended, ...rest } = ruleGrant();
+  return { ...rest, isExcluded: false, ...more };
+}
