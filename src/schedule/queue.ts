@@ -15,6 +15,9 @@ const schema = 'pgboss';
 const queueName = 'runs';
 const deadLetterName = 'runs-dead';
 
+/** Sweeps and signs of life in one heartbeat: a silent worker is noticed soon after it, and hardly before. */
+const beatsPerHeartbeat = 6;
+
 /** Longest a job may be active; a run of a million users takes minutes, a throttled one hours. */
 const expireInSeconds = 23 * 3600;
 
@@ -81,6 +84,7 @@ export async function installQueue(url: string, sql: postgres.Sql): Promise<void
 }
 
 export async function openRunQueue(options: QueueOptions): Promise<RunQueue> {
+  const beatSeconds = options.heartbeatSeconds / beatsPerHeartbeat;
   const boss = new PgBoss({
     ...connectionOf(options.url),
     options: '-c role=rollcall_engine',
@@ -91,8 +95,8 @@ export async function openRunQueue(options: QueueOptions): Promise<RunQueue> {
     schedule: false,
     supervise: options.isWorker,
     // a silent worker is noticed within its heartbeat plus one such interval
-    superviseIntervalSeconds: 10,
-    monitorIntervalSeconds: 10,
+    superviseIntervalSeconds: Math.floor(beatSeconds),
+    monitorIntervalSeconds: Math.floor(beatSeconds),
     reindex: false,
     monitorVacuum: false,
   });
@@ -105,7 +109,7 @@ export async function openRunQueue(options: QueueOptions): Promise<RunQueue> {
   }
   return {
     send: (tx, jobs) => send(boss, tx, jobs, options.heartbeatSeconds),
-    work: (work) => startWorking(boss, work),
+    work: (work) => startWorking(boss, work, beatSeconds),
     close: (timeoutMs) => boss.stop({ graceful: true, close: true, timeout: timeoutMs }),
   };
 }
@@ -117,6 +121,8 @@ async function send(boss: PgBoss, tx: EngineTx, jobs: readonly RunJob[], heartbe
     jobs.map(({ tenantId, connectionId }) => ({
       singletonKey: connectionId,
       heartbeatSeconds,
+      // the job of a dead worker comes back when its run counts as forgotten: sooner, there would be nothing to do
+      retryDelay: Math.ceil(heartbeatSeconds / beatsPerHeartbeat) + 1,
       data: { tenantId, connectionId },
     })),
     {
@@ -138,10 +144,15 @@ function toParameter(value: unknown): string | number | boolean | null {
   throw new RollcallError('internal', `pg-boss sent a ${typeof value} where text was expected.`);
 }
 
-async function startWorking(boss: PgBoss, work: WorkOptions): Promise<void> {
+async function startWorking(boss: PgBoss, work: WorkOptions, beatSeconds: number): Promise<void> {
   await boss.work<RunJob>(
     queueName,
-    { localConcurrency: work.concurrency, pollingIntervalSeconds: work.pollSeconds, batchSize: 1 },
+    {
+      localConcurrency: work.concurrency,
+      pollingIntervalSeconds: work.pollSeconds,
+      batchSize: 1,
+      heartbeatRefreshSeconds: beatSeconds,
+    },
     async (jobs: Job<RunJob>[]) => {
       for (const job of jobs) await work.handle(job.data, job.signal);
     },
