@@ -49,11 +49,11 @@ describe('the configuration', () => {
         'http:\n  prot: 80\n  port: "8080"\nlogging:\n  level: loud\nmanagment:\n  port: 1\nschedule:\n  concurrency: 0\n',
       ),
     ).toEqual([
-      expect.stringMatching(/line 3: http\.port: .*expected number.* Port of the API/),
       expect.stringMatching(/line 2: http\.prot: There is no such setting\. Did you mean port\?/),
-      expect.stringMatching(/line 9: schedule\.concurrency: /),
-      expect.stringMatching(/line 5: logging\.level: .*"debug"/),
+      expect.stringMatching(/line 3: http\.port: must be a number, not text\. Port of the API/),
+      expect.stringMatching(/line 5: logging\.level: must be one of .*debug/),
       expect.stringMatching(/line 7: managment: There is no such setting\. Did you mean management\?/),
+      expect.stringMatching(/line 9: schedule\.concurrency: must be at least 1\./),
     ]);
   });
 

@@ -7,6 +7,7 @@ import { join, resolve } from 'node:path';
 import { LineCounter, parseDocument, type Document } from 'yaml';
 import { z } from 'zod';
 import { RollcallError } from '../core/errors.ts';
+import { inputFaults } from '../core/input-faults.ts';
 import { databaseConfigSchema } from '../db/config.ts';
 import {
   httpConfigSchema,
@@ -16,7 +17,6 @@ import {
 } from '../platform/config.ts';
 import { scheduleConfigSchema } from '../schedule/config.ts';
 import type { Environment } from './environment.ts';
-import { closestName } from './closest-name.ts';
 
 export const configSchema = z.strictObject({
   dataFolder: z
@@ -93,33 +93,24 @@ export function describeFault(fault: ConfigFault): string {
 
 export function checkConfig(text: string): ConfigResult {
   const lines = new LineCounter();
-  const document = parseDocument(text, { lineCounter: lines, uniqueKeys: true, strict: true });
+  const document = parseDocument(text, { lineCounter: lines, uniqueKeys: true, strict: true, prettyErrors: false });
   const faults: ConfigFault[] = document.errors.map((error) => ({
-    line: error.linePos?.[0].line ?? null,
+    line: lines.linePos(error.pos[0]).line,
     path: '',
-    message: firstLine(error.message),
+    message: `${firstLine(error.message)}.`,
     remedy: null,
   }));
   // what could not be parsed is not worth checking: it would only repeat the fault in other words
   if (faults.length > 0) return { isValid: false, faults };
   const result = configSchema.safeParse(document.toJS({ maxAliasCount: 20 }) ?? {});
   if (result.success) return { isValid: true, config: result.data };
-  return { isValid: false, faults: result.error.issues.flatMap((issue) => faultsOf(issue, document, lines)) };
-}
-
-function faultsOf(issue: z.core.$ZodIssue, document: Document, lines: LineCounter): ConfigFault[] {
-  if (issue.code !== 'unrecognized_keys') {
-    return [{ ...placeOf(issue.path, document, lines), message: `${issue.message}.`, remedy: describedAt(issue.path) }];
-  }
-  const known = namesAt(issue.path);
-  return issue.keys.map((key) => {
-    const closest = closestName(key, known);
-    return {
-      ...placeOf([...issue.path, key], document, lines),
-      message: 'There is no such setting.',
-      remedy: closest === null ? `Known here: ${known.join(', ')}.` : `Did you mean ${closest}?`,
-    };
-  });
+  const found = inputFaults(result.error, configSchema).map(({ path, message, remedy }) => ({
+    ...placeOf(path, document, lines),
+    message,
+    remedy,
+  }));
+  // in the order in which a person reads the file
+  return { isValid: false, faults: found.toSorted((a, b) => (a.line ?? 0) - (b.line ?? 0)) };
 }
 
 function placeOf(
@@ -137,27 +128,10 @@ function placeOf(
   return { line: null, path: steps.join('.') };
 }
 
-type JsonSchema = { readonly properties?: Readonly<Record<string, JsonSchema>>; readonly description?: string };
-
 /** The JSON Schema of what may stand in the file, for editors; config/rollcall.schema.json is this, kept by a test. */
 export function configJsonSchema(): Readonly<Record<string, unknown>> {
   const { $schema, ...schema } = z.toJSONSchema(configSchema, { io: 'input' });
   return { $schema, title: 'Rollcall configuration', ...schema };
-}
-
-function schemaAt(path: readonly PropertyKey[]): JsonSchema | undefined {
-  let schema: JsonSchema | undefined = configJsonSchema() as JsonSchema;
-  for (const step of path) schema = schema?.properties?.[String(step)];
-  return schema;
-}
-
-function namesAt(path: readonly PropertyKey[]): string[] {
-  return Object.keys(schemaAt(path)?.properties ?? {});
-}
-
-/** The setting's own description is the best remedy for a wrong value. */
-function describedAt(path: readonly PropertyKey[]): string | null {
-  return schemaAt(path)?.description ?? null;
 }
 
 function firstLine(text: string): string {

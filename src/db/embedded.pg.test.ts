@@ -165,6 +165,9 @@ describe('embedded Postgres', () => {
   it('says what is wrong with a data folder that can not be made', async () => {
     await writeFile(join(folder, 'file'), '');
     await expect(start(join(folder, 'file/data'))).rejects.toMatchObject({ code: 'data_folder' });
+    // Node's recursive mkdir would turn here for ever
+    await expect(start('/proc/rollcall')).rejects.toMatchObject({ code: 'data_folder' });
+    await expect(findEmbeddedPostgres(join(folder, 'file'))).rejects.toMatchObject({ code: 'data_folder' });
   });
 
   it.skipIf(!isRoot)('says which parent the unprivileged account can not enter', async () => {

@@ -6,11 +6,11 @@
  * Only the binaries of the package are used: its own class passes passwords in clear and takes over our signals.
  */
 import { randomBytes } from 'node:crypto';
-import { chmod, chown, mkdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
+import { chmod, chown, mkdir, readFile, rename, rm, stat, writeFile } from 'node:fs/promises';
 import { execFile } from 'node:child_process';
 import { tmpdir, totalmem } from 'node:os';
 import { createHash } from 'node:crypto';
-import { join, resolve } from 'node:path';
+import { dirname, join, resolve } from 'node:path';
 import { promisify } from 'node:util';
 import type postgres from 'postgres';
 import { RollcallError } from '../core/errors.ts';
@@ -59,7 +59,11 @@ export type Layout = {
   readonly serverLog: string;
 };
 
-export async function startEmbeddedPostgres(options: EmbeddedOptions): Promise<EmbeddedPostgres> {
+export function startEmbeddedPostgres(options: EmbeddedOptions): Promise<EmbeddedPostgres> {
+  return inDataFolder(resolve(options.dataFolder), () => start(options));
+}
+
+async function start(options: EmbeddedOptions): Promise<EmbeddedPostgres> {
   const layout = layOut(resolve(options.dataFolder));
   const account = await findAccount();
   await prepareFolders(resolve(options.dataFolder), layout, account);
@@ -84,12 +88,29 @@ export async function startEmbeddedPostgres(options: EmbeddedOptions): Promise<E
 }
 
 /** Url of the server that runs in this data folder; undefined when none does. For tools beside the daemon. */
-export async function findEmbeddedPostgres(dataFolder: string): Promise<string | undefined> {
-  const layout = layOut(resolve(dataFolder));
-  const server = await findServer(layout);
-  if (server === undefined) return undefined;
-  const password = await readFile(layout.password, 'utf8');
-  return urlOf(layout, password.trim(), databaseName);
+export function findEmbeddedPostgres(dataFolder: string): Promise<string | undefined> {
+  return inDataFolder(resolve(dataFolder), async () => {
+    const layout = layOut(resolve(dataFolder));
+    const server = await findServer(layout);
+    if (server === undefined) return undefined;
+    const password = await readFile(layout.password, 'utf8');
+    return urlOf(layout, password.trim(), databaseName);
+  });
+}
+
+/** What the file system refuses (not writable, no folder, full, another account's) becomes a sentence. */
+async function inDataFolder<T>(folder: string, work: () => Promise<T>): Promise<T> {
+  try {
+    return await work();
+  } catch (cause) {
+    if (cause instanceof RollcallError || !(cause instanceof Error && 'syscall' in cause)) throw cause;
+    throw new RollcallError('data_folder', `The data folder ${folder} can not be used by this account.`, {
+      cause,
+      raw: cause.message,
+      remedy:
+        'Run this as the user the data folder belongs to, make it writable for this one, or set dataFolder in the configuration.',
+    });
+  }
 }
 
 function layOut(folder: string): Layout {
@@ -110,8 +131,7 @@ function urlOf(layout: Layout, password: string, database: string): string {
 
 async function prepareFolders(folder: string, layout: Layout, account: Account): Promise<void> {
   try {
-    // parents first: a recursive mkdir gives its mode to all it makes
-    await mkdir(folder, { recursive: true, mode: 0o755 });
+    await makeFolder(folder);
     await checkReachable(folder, account);
     await mkdir(layout.sockets, { recursive: true, mode: 0o700 });
     await chmod(layout.sockets, 0o700);
@@ -123,6 +143,22 @@ async function prepareFolders(folder: string, layout: Layout, account: Account):
       raw: String(cause),
       remedy: 'Make it writable for the user Rollcall runs as, or name another one.',
     });
+  }
+}
+
+/** Each parent by itself: Node's recursive mkdir turns for ever where a file system has no room for a folder (/proc). */
+async function makeFolder(folder: string): Promise<void> {
+  try {
+    if ((await stat(folder)).isDirectory()) return;
+  } catch (error) {
+    if (!(error instanceof Error && 'code' in error && error.code === 'ENOENT')) throw error;
+    if (dirname(folder) !== folder) await makeFolder(dirname(folder));
+  }
+  try {
+    await mkdir(folder, { mode: 0o755 });
+  } catch (error) {
+    // a simultaneous start was faster; a file of that name is refused by what comes next
+    if (!(error instanceof Error && 'code' in error && error.code === 'EEXIST')) throw error;
   }
 }
 

@@ -5,6 +5,7 @@
  */
 import { z } from 'zod';
 import { RollcallError } from '../core/errors.ts';
+import { describeInputFault, inputFaults, type InputFault } from '../core/input-faults.ts';
 import { guardLimitsSchema, mappingSchema, policySchema } from '../core/policy.ts';
 import { grantableRoles } from '../core/roles.ts';
 import { connectionKinds, correlationKeys } from '../core/vocabulary.ts';
@@ -66,13 +67,15 @@ export type ConnectionDocument = z.output<typeof connectionDocument>;
 export function parseConnectionDocument(value: unknown): ConnectionDocument {
   const parsed = connectionDocument.safeParse(value);
   if (parsed.success) return parsed.data;
-  const faults = parsed.error.issues.map((issue) => `${issue.path.join('.') || '(document)'}: ${issue.message}`);
-  throw new RollcallError(
+  throw faultyDocument(inputFaults(parsed.error, connectionDocument));
+}
+
+export function faultyDocument(faults: readonly InputFault[]): RollcallError {
+  const lines = faults.map(describeInputFault);
+  const count = `${lines.length} fault${lines.length === 1 ? '' : 's'}`;
+  return new RollcallError(
     'invalid_input',
-    `The connection document has ${faults.length} fault(s): ${faults.join('; ')}.`,
-    {
-      remedy: 'Correct them and try again; nothing was saved.',
-      details: { faults },
-    },
+    [`The connection document has ${count}; nothing was saved:`, ...lines.map((line) => `  ${line}`)].join('\n'),
+    { details: { faults: lines } },
   );
 }

@@ -4,6 +4,7 @@ import { z } from 'zod';
 import { recordEvent } from '../audit/audit.ts';
 import type { Connector, TestStep } from '../connectors/contract/contract.ts';
 import { RollcallError } from '../core/errors.ts';
+import { inputFaults, type InputFault } from '../core/input-faults.ts';
 import { newId, type ConnectionId, type TenantId } from '../core/ids.ts';
 import { compileMapper } from '../core/mapping.ts';
 import { mappingSchema, policySchema, type Mapping, type Policy } from '../core/policy.ts';
@@ -12,7 +13,7 @@ import { textKey } from '../core/text-keys.ts';
 import type { ConnectionKind } from '../core/vocabulary.ts';
 import type { Db, TenantTx } from '../db/db.ts';
 import type { SecretBox } from '../platform/secrets.ts';
-import { parseConnectionDocument, type ConnectionDocument } from './connection-document.ts';
+import { faultyDocument, parseConnectionDocument, type ConnectionDocument } from './connection-document.ts';
 import {
   insertConnection,
   insertVersion,
@@ -286,26 +287,29 @@ function checkDocument(deps: ConnectionsDeps, document: ConnectionDocument, with
   if (connector === undefined) {
     if (document.kind !== 'scim')
       throw new RollcallError('invalid_input', `Connections of kind ${document.kind} are not available yet.`);
-    return { settings: z.strictObject({}).parse(document.settings), secrets: {} };
+    return { settings: noSettings(document.settings), secrets: {} };
   }
-  return {
-    settings: parseSection(connector.settingsSchema, document.settings, 'settings'),
-    secrets: withSecrets ? parseSection(connector.secretsSchema, document.secrets, 'secrets') : {},
-  };
+  const settings = connector.settingsSchema.safeParse(document.settings);
+  const secrets = withSecrets
+    ? connector.secretsSchema.safeParse(document.secrets)
+    : { success: true as const, data: {} };
+  if (settings.success && secrets.success) return { settings: settings.data, secrets: secrets.data };
+  throw faultyDocument([
+    ...(settings.success ? [] : faultsIn('settings', settings.error, connector.settingsSchema)),
+    ...(secrets.success ? [] : faultsIn('secrets', secrets.error, connector.secretsSchema)),
+  ]);
 }
 
-function parseSection(schema: z.ZodType, value: unknown, section: string): unknown {
+/** A connection that is pushed to has none. */
+function noSettings(value: unknown): unknown {
+  const schema = z.strictObject({});
   const parsed = schema.safeParse(value);
   if (parsed.success) return parsed.data;
-  const faults = parsed.error.issues.map((issue) => `${[section, ...issue.path].join('.')}: ${issue.message}`);
-  throw new RollcallError(
-    'invalid_input',
-    `The connection document has ${faults.length} fault(s): ${faults.join('; ')}.`,
-    {
-      remedy: 'Correct them and try again; nothing was saved.',
-      details: { faults },
-    },
-  );
+  throw faultyDocument(faultsIn('settings', parsed.error, schema));
+}
+
+function faultsIn(section: string, error: z.ZodError, schema: z.ZodType): InputFault[] {
+  return inputFaults(error, schema).map((fault) => ({ ...fault, path: [section, ...fault.path] }));
 }
 
 function rowValues(deps: ConnectionsDeps, document: ConnectionDocument, tenantId: TenantId, id: ConnectionId) {

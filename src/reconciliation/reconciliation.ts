@@ -30,7 +30,6 @@ import { selectRun, selectRuns, type RunFilter, type RunSummary } from './runs-s
 
 export type { Case, Resolution } from './cases.ts';
 export type { Change, ChangeFilter } from './changes.ts';
-export { connectionDocument, parseConnectionDocument } from './connection-document.ts';
 export type { Connectors } from './connections.ts';
 export type { Connection } from './connections-store.ts';
 export type { Explanation } from './explain.ts';
