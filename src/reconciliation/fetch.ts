@@ -31,14 +31,13 @@ export type FetchResult = {
 export type KnownMirror = {
   /** Content of every object that is neither absent nor deleted; null in a delta read. */
   readonly objects: Fingerprints | null;
-  /** group anchor -> fingerprint of its members as hex. */
+  /** Live group anchor -> fingerprint of its members as hex, where the last word about all of them was a full read. */
   readonly members: ReadonlyMap<string, string>;
 };
 
 /** Edges kept in memory before they are staged whether or not their group changed. */
 const maxBufferedEdges = 200_000;
 const maxNoticeKinds = 50;
-const emptySet = new SetFingerprint().hex;
 
 type GroupState = { readonly fingerprint: SetFingerprint; buffered: string[]; readonly setSeq: number };
 
@@ -192,7 +191,8 @@ class Fetch {
     this.#seq += 1;
     for (const [anchor, state] of this.#groups) {
       const now = state.fingerprint.hex;
-      if ((this.#options.known.members.get(anchor) ?? emptySet) === now) continue;
+      // without a fingerprint nothing is known about its edges: increments wrote them, or it was away
+      if (this.#options.known.members.get(anchor) === now) continue;
       await this.#options.stage.groupSet(anchor, state.setSeq, now, state.fingerprint.count);
       if (state.buffered.length > 0) await this.#options.stage.edges(this.#seq, anchor, state.buffered, '+');
     }

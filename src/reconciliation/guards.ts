@@ -2,6 +2,7 @@
 import type { ConnectionId, RunId } from '../core/ids.ts';
 import { evaluateGuards, type Breach, type GuardCounts, type GuardName } from '../core/guard.ts';
 import type { GuardLimits } from '../core/policy.ts';
+import type { Implausibility } from '../core/sanity.ts';
 import type { TenantTx } from '../db/db.ts';
 
 export async function holdBreaches(
@@ -9,9 +10,20 @@ export async function holdBreaches(
   run: { readonly runId: RunId; readonly connectionId: ConnectionId; readonly isFirstRun: boolean },
   limits: GuardLimits,
 ): Promise<Breach[]> {
-  const breaches = evaluateGuards(await countForGuards(tx, run), limits);
-  for (const breach of breaches) await hold(tx, run.runId, breach.guard, breach.groupAnchor);
-  return breaches;
+  const holding: Breach[] = [];
+  for (const breach of evaluateGuards(await countForGuards(tx, run), limits)) {
+    // what was applied in the last 24 hours counts, and holds only where this plan adds to it
+    if ((await hold(tx, run.runId, breach.guard, breach.groupAnchor)) > 0) holding.push(breach);
+  }
+  return holding;
+}
+
+/** What the run keeps of both checks; null where neither found anything. */
+export function guardResult(
+  implausible: readonly Implausibility[],
+  breaches: readonly Breach[],
+): Record<string, unknown> | null {
+  return implausible.length === 0 && breaches.length === 0 ? null : { implausible, breaches };
 }
 
 /** Every row of the run waits: the read was not plausible. */
@@ -73,7 +85,7 @@ async function countForGuards(
   };
 }
 
-async function hold(tx: TenantTx, runId: RunId, guard: GuardName, groupAnchor: string | null): Promise<void> {
+async function hold(tx: TenantTx, runId: RunId, guard: GuardName, groupAnchor: string | null): Promise<number> {
   const breached = {
     leavers: tx.sql`kind = 'leaver'`,
     revokes: tx.sql`class = 'revoke'`,
@@ -83,7 +95,8 @@ async function hold(tx: TenantTx, runId: RunId, guard: GuardName, groupAnchor: s
     key_changes: tx.sql`class = 'key'`,
     email_changes: tx.sql`class = 'update' and after ? 'email'`,
   } satisfies Record<GuardName, unknown>;
-  await tx.sql`
+  const result = await tx.sql`
     update changes set state = 'held'
-    where tenant_id = ${tx.tenantId} and run_id = ${runId} and state = 'planned' and ${breached[guard]}`;
+    where tenant_id = ${tx.tenantId} and run_id = ${runId} and state in ('planned', 'held') and ${breached[guard]}`;
+  return result.count;
 }

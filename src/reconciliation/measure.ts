@@ -4,7 +4,13 @@ import type { Reading } from '../core/sanity.ts';
 import type { TenantTx } from '../db/db.ts';
 import type { FetchCounts } from './fetch.ts';
 
-export async function measureReading(tx: TenantTx, connectionId: ConnectionId, counts: FetchCounts): Promise<Reading> {
+export type ReadingCounts = Pick<FetchCounts, 'users' | 'groups' | 'filled' | 'newUsers'>;
+
+export async function measureReading(
+  tx: TenantTx,
+  connectionId: ConnectionId,
+  counts: ReadingCounts,
+): Promise<Reading> {
   const groups = await tx.sql<{ anchor: string; name: string; members: number }[]>`
     select distinct g.anchor, coalesce(g.display_name, g.anchor) as name, (
       select count(*)::int from mirror_edges e

@@ -1,6 +1,7 @@
 /** A tenant with a directory in memory and the engine on it: what tests of reconciliation stand on. */
 import { randomBytes } from 'node:crypto';
 import { pino } from 'pino';
+import type { Connector } from '../../src/connectors/contract/contract.ts';
 import type { ConnectionId, RunId, TenantId } from '../../src/core/ids.ts';
 import type { RunMode } from '../../src/core/vocabulary.ts';
 import type { Db } from '../../src/db/db.ts';
@@ -15,17 +16,23 @@ import {
 import { createTenant, type TestTenant } from '../setup/database.ts';
 import { MemoryDirectory } from './memory-directory.ts';
 
-export type Engine = {
-  readonly tenant: TestTenant;
-  readonly tenantId: TenantId;
+/** One connection of the tenant, and the directory behind it. */
+export type Connected = {
   readonly directory: MemoryDirectory;
-  readonly reconciliation: Reconciliation;
   readonly connectionId: ConnectionId;
   /** Runs to where it stops. */
-  run(mode?: RunMode): Promise<RunSummary>;
+  run(mode?: RunMode, read?: 'full' | 'delta'): Promise<RunSummary>;
   /** Runs, and approves whatever waits. */
   sync(): Promise<RunSummary>;
   approve(run: RunSummary): Promise<RunSummary>;
+};
+
+export type Engine = Connected & {
+  readonly tenant: TestTenant;
+  readonly tenantId: TenantId;
+  readonly reconciliation: Reconciliation;
+  /** A second connection of the tenant, over a directory of its own (of kind entra). */
+  connect(document?: Readonly<Record<string, unknown>>): Promise<Connected>;
   changes(runId: RunId): Promise<readonly Change[]>;
   users(): Promise<UserView[]>;
 };
@@ -45,53 +52,69 @@ export type EngineOptions = {
   readonly document?: Readonly<Record<string, unknown>>;
   readonly tenant?: TestTenant;
   readonly directory?: MemoryDirectory;
+  /** In place of the directory in memory. */
+  readonly connector?: Connector;
+  readonly now?: () => Date;
 };
 
 export async function createEngine(db: Db, options: EngineOptions = {}): Promise<Engine> {
   const tenant = options.tenant ?? (await createTenant(db, { name: 'Contoso' }));
   const directory = options.directory ?? new MemoryDirectory();
+  const second = new MemoryDirectory('entra');
   const { tenantId } = tenant;
   const reconciliation = createReconciliation({
     db,
-    connectors: new Map([['ldap', directory.connector()]]),
+    connectors: new Map([
+      ['ldap', options.connector ?? directory.connector()],
+      ['entra', second.connector()],
+    ]),
     secretBox: new SecretBox(randomBytes(32)),
     nextSlot: (_cron, _zone, after) => new Date(after.getTime() + 3_600_000).toISOString(),
-    now: () => new Date(),
+    now: options.now ?? (() => new Date()),
     clock: systemClock,
     log: pino({ level: 'silent' }),
   });
-  const connection = await reconciliation.createConnection('test', tenantId, {
-    name: 'Directory',
-    kind: 'ldap',
-    organization: tenant.slug,
-    ceiling: 'admin',
-    roles: [{ everyone: 'user' }],
-    ...options.document,
-  });
-  const signal = new AbortController().signal;
-  const execute = (runId: RunId) => reconciliation.executeRun(tenantId, runId, { signal });
-  const engine: Engine = {
+  const connect = async (own: MemoryDirectory, document: Readonly<Record<string, unknown>>): Promise<Connected> => {
+    const connection = await reconciliation.createConnection('test', tenantId, {
+      name: 'Directory',
+      kind: 'ldap',
+      organization: tenant.slug,
+      ceiling: 'admin',
+      roles: [{ everyone: 'user' }],
+      ...document,
+    });
+    return connectedTo(reconciliation, tenantId, connection.id, own);
+  };
+  return {
+    ...(await connect(directory, options.document ?? {})),
     tenant,
     tenantId,
-    directory,
     reconciliation,
-    connectionId: connection.id,
-    run: async (mode = 'auto') => {
-      const request = { tenantId, connectionId: connection.id, read: 'full', mode, requestedBy: 'test' } as const;
-      return execute(await reconciliation.requestRun(request));
-    },
-    approve: async (run) => {
-      await reconciliation.approveRun(tenantId, run.id, { actor: 'test', digest: run.digest ?? '' });
-      return execute(run.id);
-    },
-    sync: async () => {
-      const run = await engine.run();
-      return run.status === 'planned' || run.status === 'held' ? engine.approve(run) : run;
-    },
+    connect: (document) => connect(second, { name: 'Second', kind: 'entra', ...document }),
     changes: (runId) => reconciliation.listChanges(tenantId, { runId, limit: 10_000 }),
     users: () => selectUsers(db, tenantId),
   };
-  return engine;
+}
+
+function connectedTo(
+  reconciliation: Reconciliation,
+  tenantId: TenantId,
+  connectionId: ConnectionId,
+  directory: MemoryDirectory,
+): Connected {
+  const { signal } = new AbortController();
+  const execute = (runId: RunId) => reconciliation.executeRun(tenantId, runId, { signal });
+  const run: Connected['run'] = async (mode = 'auto', read = 'full') =>
+    execute(await reconciliation.requestRun({ tenantId, connectionId, read, mode, requestedBy: 'test' }));
+  const approve: Connected['approve'] = async (waiting) => {
+    await reconciliation.approveRun(tenantId, waiting.id, { actor: 'test', digest: waiting.digest ?? '' });
+    return execute(waiting.id);
+  };
+  const sync: Connected['sync'] = async () => {
+    const done = await run();
+    return done.status === 'planned' || done.status === 'held' ? approve(done) : done;
+  };
+  return { directory, connectionId, run, approve, sync };
 }
 
 async function selectUsers(db: Db, tenantId: TenantId): Promise<UserView[]> {

@@ -24,6 +24,7 @@ export type Person = {
 export type Team = { readonly id: string; readonly name: string; readonly members: readonly string[] };
 
 export class MemoryDirectory {
+  readonly #kind: Connector['kind'];
   readonly people = new Map<string, Person>();
   readonly teams = new Map<string, Team>();
   /** Ids that a full read omits although they are there. */
@@ -35,6 +36,10 @@ export class MemoryDirectory {
   /** Called before each event; a test may stop the world there. */
   beforeEvent: (index: number) => Promise<void> = () => Promise.resolve();
 
+  constructor(kind: Connector['kind'] = 'ldap') {
+    this.#kind = kind;
+  }
+
   put(...people: readonly Person[]): void {
     for (const person of people) this.people.set(person.id, { ...this.people.get(person.id), ...person });
   }
@@ -45,7 +50,7 @@ export class MemoryDirectory {
 
   connector(): Connector {
     return {
-      kind: 'ldap',
+      kind: this.#kind,
       settingsSchema: z.looseObject({ port: z.int().default(636) }),
       secretsSchema: z.record(z.string(), z.unknown()),
       target: (settings) => JSON.stringify(settings),
