@@ -34,6 +34,8 @@ export async function layFoundation(
           'With DATABASE_URL the key has to come from outside, or a restored database could not be read. Make one with: openssl rand -base64 32',
       });
     }
+    // before the database is touched: a key that can not be used is a fault of the environment
+    openSecretBox(environment.masterKey);
     return { databaseUrl: environment.databaseUrl, masterKey: environment.masterKey, isOwner: true };
   }
   const dataFolder = dataFolderOf(config, environment);
@@ -121,6 +123,7 @@ export function openDatabase(
   const db = openDb({
     url: databaseUrl.reveal(),
     max: config.database.poolSize,
+    engineMax: config.database.enginePoolSize,
     applicationName: context.applicationName,
     log: context.logger,
   });

@@ -36,6 +36,8 @@ export async function recordEvent(
 }
 
 export type Audit = {
+  /** One event in a transaction of its own: for what is a deed by itself, such as an operator entering a tenant. */
+  record(tenantId: TenantId, entry: AuditEntry): Promise<void>;
   /** Newest first. */
   list(tenantId: TenantId, page: PageRequest & EventFilter): Promise<Page<AuditEvent>>;
   /** Oldest first, after a sequence number: what `audit tail --follow` polls. */
@@ -44,6 +46,7 @@ export type Audit = {
 
 export function createAudit({ db }: { readonly db: Db }): Audit {
   return {
+    record: (tenantId, entry) => db.tenant(tenantId, (tx) => recordEvent(tx, entry)),
     list: (tenantId, page) => db.tenant(tenantId, (tx) => selectEventsPage(tx, page)),
     after: (tenantId, seq, limit) => db.tenant(tenantId, (tx) => selectEventsAfter(tx, seq, limit)),
   };

@@ -57,6 +57,7 @@ export function buildProgram(context: CommandContext): Command {
       getErrHelpWidth: () => stderr.columns ?? 100,
     })
     .showSuggestionAfterError()
+    .showHelpAfterError('(--help shows how it is written)')
     .addOption(
       new Option('-c, --config <file>', 'configuration file (default: ROLLCALL_CONFIG, else config/rollcall.yaml)'),
     )

@@ -5,7 +5,7 @@ import { parseDocument, stringify } from 'yaml';
 import type { TestStep } from '../connectors/contract/contract.ts';
 import { RollcallError } from '../core/errors.ts';
 import type { Connection } from '../reconciliation/reconciliation.ts';
-import { inTenant, type CommandContext } from './context.ts';
+import { inTenant, quote, type CommandContext, type TenantWork } from './context.ts';
 import { exitCodes } from './exit-codes.ts';
 import { cellText, formatTime, printObject, printRows, type Column, type OutputFormat } from './output.ts';
 
@@ -57,13 +57,13 @@ function addWriteCommands(connections: Command, context: CommandContext): void {
     .requiredOption('-f, --file <file>', 'YAML or JSON; - reads standard input')
     .action(async (options: { readonly file: string }, command: Command) => {
       const document = await readDocument(options.file);
-      await inTenant(context, command, async ({ office, tenantId, output }) => {
-        const made = await office.reconciliation.createConnection(actor, tenantId, document);
+      await inTenant(context, command, async (at) => {
+        const made = await at.office.reconciliation.createConnection(actor, at.tenantId, document);
         printObject(
           environment,
-          output,
+          at.output,
           made,
-          `Made connection ${made.name}, id ${made.id}. Next: rollcall plan '${made.name}'`,
+          `Made connection ${made.name}, id ${made.id}. Next: ${nextStep(made, at)}`,
         );
       });
     });
@@ -100,6 +100,12 @@ function addWriteCommands(connections: Command, context: CommandContext): void {
         printObject(environment, output, { id, status: 'active' }, `${name} is active.`);
       });
     });
+}
+
+function nextStep({ kind, name }: Connection, { sameTenant }: TenantWork): string {
+  return kind === 'scim'
+    ? `rollcall tokens create --connection ${quote(name)}${sameTenant}`
+    : `rollcall connections test ${quote(name)}${sameTenant} && rollcall plan ${quote(name)}${sameTenant}`;
 }
 
 function addTestCommand(connections: Command, context: CommandContext): void {
@@ -173,6 +179,7 @@ async function readText(file: string): Promise<string> {
     throw new RollcallError('invalid_input', `${file} can not be read.`, {
       cause,
       raw: cause instanceof Error ? cause.message : String(cause),
+      remedy: 'Check the name of the file and that this account may read it.',
     });
   }
   throw new RollcallError('too_large', `${file} is larger than a connection document can be.`);

@@ -1,5 +1,5 @@
 /** What every command works with: the options all share, the configuration, the rooms, the tenant, where to write. */
-import type { Command } from 'commander';
+import { InvalidArgumentError, type Command } from 'commander';
 import type { Config, Environment, Office } from '../app/app.ts';
 import { RollcallError } from '../core/errors.ts';
 import type { OrganizationId, TenantId } from '../core/ids.ts';
@@ -31,6 +31,8 @@ export type TenantWork = {
   readonly tenantId: TenantId;
   readonly organizationId: OrganizationId;
   readonly output: OutputFormat;
+  /** What a printed command needs at its end to reach the same tenant again: ` --org contoso`, or nothing. */
+  readonly sameTenant: string;
 };
 
 export function sharedOptionsOf(command: Command): SharedOptions {
@@ -59,13 +61,40 @@ export async function inTenant<Result>(
   command: Command,
   work: (at: TenantWork) => Promise<Result>,
 ): Promise<Result> {
-  const { org } = sharedOptionsOf(command);
+  const { org, config } = sharedOptionsOf(command);
   const { operatorPrincipal } = await import('../access/access.ts');
   return inOffice(context, command, async (office, output) => {
     const found = await chooseOrganization(office, org);
     const principal = operatorPrincipal(context.environment.osUser, found.tenantId, found.organizationId);
-    return work({ office, principal, ...found, output });
+    if (!readingCommands.has(command.name())) await recordEntry(context, office, command, found);
+    const sameTenant = [config === undefined ? '' : ` -c ${quote(config)}`, org === undefined ? '' : ` --org ${org}`];
+    return work({ office, principal, ...found, output, sameTenant: sameTenant.join('') });
   });
+}
+
+/** By the last word of the command; every other one may change something, also those that are yet to be written. */
+const readingCommands = new Set(['list', 'show', 'watch', 'export', 'explain', 'test', 'tail']);
+
+/** An operator belongs to no tenant and may enter any; the tenant sees who did, and for what. */
+async function recordEntry(context: CommandContext, office: Office, command: Command, at: Chosen): Promise<void> {
+  await office.audit.record(at.tenantId, {
+    actor: context.actor,
+    action: 'operator.entered',
+    target: `organization:${at.organizationId}`,
+    details: { command: commandPath(command) },
+  });
+}
+
+/** `connections pause` */
+function commandPath(command: Command): string {
+  const names: string[] = [];
+  for (let at: Command | null = command; at !== null && at.parent !== null; at = at.parent) names.unshift(at.name());
+  return names.join(' ');
+}
+
+/** As a shell reads it back. */
+export function quote(text: string): string {
+  return /^[\w./:@-]+$/.test(text) ? text : `'${text.replaceAll("'", "'\\''")}'`;
 }
 
 type Chosen = { readonly tenantId: TenantId; readonly organizationId: OrganizationId };
@@ -115,5 +144,5 @@ export async function readPages<Item>(
 export function parseCount(text: string): number {
   const count = Number(text);
   if (Number.isInteger(count) && count > 0 && count <= 1_000_000) return count;
-  throw new RollcallError('invalid_input', `"${text}" is not a count between 1 and 1,000,000.`);
+  throw new InvalidArgumentError('It must be a whole number between 1 and 1,000,000.');
 }

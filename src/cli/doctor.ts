@@ -5,7 +5,7 @@ import { describeError } from '../core/errors.ts';
 import type { Connection, RunSummary } from '../reconciliation/reconciliation.ts';
 import { inOffice, type CommandContext } from './context.ts';
 import { exitCodes } from './exit-codes.ts';
-import { printRows, type Column } from './output.ts';
+import { formatTime, printRows, type Column } from './output.ts';
 
 type Finding = { readonly check: string; readonly outcome: 'ok' | 'warning' | 'failed'; readonly message: string };
 
@@ -49,17 +49,27 @@ async function examine(office: Office): Promise<Finding[]> {
     for (const connection of await office.reconciliation.listConnections(tenantId)) {
       const filter = { connectionId: connection.id, limit: 1 };
       const [run] = await office.reconciliation.listRuns(tenantId, filter);
-      findings.push({ check: `${path}: ${connection.name}`, ...examineConnection(connection, run) });
+      const finding = examineConnection(connection, run, office.clock.now());
+      findings.push({ check: `${path}: ${connection.name}`, ...finding });
     }
   }
   return findings;
 }
 
-function examineConnection(connection: Connection, run: RunSummary | undefined): Omit<Finding, 'check'> {
+/** Workers look once a minute; after this nobody looks. */
+const overdueMs = 5 * 60_000;
+
+function examineConnection(connection: Connection, run: RunSummary | undefined, now: Date): Omit<Finding, 'check'> {
   if (connection.status !== 'active') {
     const reason = connection.statusReason === null ? '' : `: ${connection.statusReason}`;
     const message = `It is ${connection.status}${reason}. When that is settled: rollcall connections resume`;
     return { outcome: connection.status === 'quarantined' ? 'failed' : 'warning', message };
+  }
+  if (connection.kind === 'scim') return { outcome: 'ok', message: 'Its identity provider pushes to it.' };
+  const due = connection.nextRunAt;
+  if (due !== null && now.getTime() - Date.parse(due) > overdueMs) {
+    const message = `Its run was due at ${formatTime(due)} and nobody started it. Is a daemon or a worker running?`;
+    return { outcome: 'failed', message };
   }
   if (run === undefined) return { outcome: 'ok', message: 'No run yet.' };
   if (run.status === 'failed') {
@@ -72,5 +82,5 @@ function examineConnection(connection: Connection, run: RunSummary | undefined):
   if (run.status === 'held' || run.status === 'planned') {
     return { outcome: 'warning', message: `A plan waits for a person: rollcall runs show ${run.id}` };
   }
-  return { outcome: 'ok', message: `The last run is ${run.status}.` };
+  return { outcome: 'ok', message: `Last run: ${run.status}.` };
 }

@@ -1,6 +1,7 @@
 /** Commands about people: users list and explain, cases list and resolve. */
 import type { Command } from 'commander';
 import { RollcallError } from '../core/errors.ts';
+import { isUuid } from '../core/ids.ts';
 import type { CaseStatus } from '../core/vocabulary.ts';
 import type { Case, Change, Explanation, Resolution } from '../reconciliation/reconciliation.ts';
 import type { UserSummary } from '../users/users.ts';
@@ -146,6 +147,11 @@ function addCaseCommands(cases: Command, context: CommandContext): void {
     .option('--create', 'the object is a user of its own')
     .option('--ignore', 'the object is left alone for good')
     .action(async (id: string, options: ResolveOptions, command: Command) => {
+      if (!isUuid(id)) {
+        throw new RollcallError('invalid_input', `"${id}" is not the id of a case.`, {
+          remedy: 'List them with: rollcall cases list',
+        });
+      }
       await inTenant(context, command, async ({ office, principal, tenantId, output }) => {
         const resolution = await resolutionOf(options, async (reference) => {
           const user = await office.users.find(principal, reference);

@@ -42,5 +42,6 @@ export function describeProgress(progress: Progress, elapsedMs: number): string 
   const perSecond =
     elapsedMs >= 1000 && progress.done > 0 ? `, ${formatCount(Math.round((progress.done * 1000) / elapsedMs))}/s` : '';
   const message = progress.message === null ? '' : `, ${progress.message}`;
-  return `${progress.phase}: ${formatCount(progress.done)}${total}${perSecond}${message}`;
+  const count = progress.done === 0 && progress.total === null ? '' : `: ${formatCount(progress.done)}${total}`;
+  return `${progress.phase}${count}${perSecond}${message}`;
 }

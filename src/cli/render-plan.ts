@@ -27,10 +27,16 @@ const headings: Record<ChangeKind, string> = {
   conflict: 'Conflicts',
 };
 
-export function renderPlan(view: PlanView, terminalWidth?: number): string {
+export type PlanOptions = {
+  readonly terminalWidth?: number | undefined;
+  /** Ends the commands that are printed (context.ts). */
+  readonly sameTenant?: string;
+};
+
+export function renderPlan(view: PlanView, { terminalWidth, sameTenant = '' }: PlanOptions = {}): string {
   const parts = [renderRunHead(view.run), renderCounts(view.run), renderHolds(view.run)];
   for (const kind of changeKinds) parts.push(renderKind(kind, view, terminalWidth));
-  const next = nextStep(view.run);
+  const next = nextStep(view.run, sameTenant);
   if (next !== null) parts.push(`${next}\n`);
   return parts.filter((part) => part !== '').join('\n');
 }
@@ -95,7 +101,9 @@ function sum(counts: ChangeCounts): number {
 export function renderHolds(run: RunSummary): string {
   const messages = [...messagesOf(run.guard?.['implausible']), ...messagesOf(run.guard?.['breaches'])];
   if (messages.length === 0) return '';
-  return `Held:\n${messages.map((message) => `  - ${cellText(message)}\n`).join('')}`;
+  // of a run that is through it is history, and no longer a question
+  const heading = run.status === 'held' || run.status === 'planned' ? 'Held' : 'A guard had held';
+  return `${heading}:\n${messages.map((message) => `  - ${cellText(message)}\n`).join('')}`;
 }
 
 function messagesOf(list: unknown): string[] {
@@ -146,8 +154,9 @@ function textOf(value: unknown): string {
   return text.length > longestValue ? `${text.slice(0, longestValue)}…` : text;
 }
 
-function nextStep(run: RunSummary): string | null {
+function nextStep(run: RunSummary, sameTenant: string): string | null {
   if (run.status !== 'planned' && run.status !== 'held') return null;
   if (run.digest === null) return null;
-  return `Next: rollcall approve ${run.id} && rollcall apply ${run.id}   (or: rollcall discard ${run.id})`;
+  const call = (name: string): string => `rollcall ${name} ${run.id}${sameTenant}`;
+  return `Next: ${call('approve')} && ${call('apply')}\n  or: ${call('discard')}`;
 }

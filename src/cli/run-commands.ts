@@ -1,8 +1,7 @@
 /** Commands about runs: plan, approve, discard, apply, run, runs. They execute in process, under the run's own fence. */
 import type { Command } from 'commander';
 import { RollcallError } from '../core/errors.ts';
-import type { ConnectionId, RunId } from '../core/ids.ts';
-import { requireId } from '../core/require-id.ts';
+import { isUuid, type ConnectionId, type RunId } from '../core/ids.ts';
 import { changeKinds, type ChangeKind, type RunMode } from '../core/vocabulary.ts';
 import type { Change, RunSummary } from '../reconciliation/reconciliation.ts';
 import { inTenant, parseCount, type CommandContext, type TenantWork } from './context.ts';
@@ -112,7 +111,12 @@ async function printPlan(context: CommandContext, at: TenantWork, run: RunSummar
     changes[kind] = await at.office.reconciliation.listChanges(at.tenantId, { runId: run.id, kind, limit: rows });
   }
   const view: PlanView = { run, changes };
-  printObject(environment, at.output, view, renderPlan(view, environment.stdout.columns));
+  printObject(
+    environment,
+    at.output,
+    view,
+    renderPlan(view, { terminalWidth: environment.stdout.columns, sameTenant: at.sameTenant }),
+  );
 }
 
 const changesAtOnce = 1000;
@@ -134,16 +138,23 @@ function addDecisionCommands(program: Command, context: CommandContext): void {
   const { environment, actor } = context;
   program
     .command('approve <run>')
-    .description('says yes to exactly the plan that is shown; what guards held is part of it')
+    .description(
+      'says yes to exactly the plan that is shown, with what guards held; apply, or a daemon, then applies it',
+    )
     .option('--digest <digest>', 'digest of the plan you read; without it, of the plan as it stands now')
     .action(async (id: string, options: { readonly digest?: string }, command: Command) => {
       await inTenant(context, command, async (at) => {
         const run = await at.office.reconciliation.getRun(at.tenantId, runIdOf(id));
-        const digest = options.digest ?? run.digest;
-        if (digest === null) throw new RollcallError('run_state', `Run ${id} has no plan to approve.`);
+        // a run without a plan is refused there, in words about its state
+        const digest = options.digest ?? run.digest ?? '';
         await at.office.reconciliation.approveRun(at.tenantId, run.id, { actor, digest });
         const approved = { runId: run.id, digest, approvedBy: actor };
-        printObject(environment, at.output, approved, `Approved by ${actor}. Next: rollcall apply ${run.id}`);
+        printObject(
+          environment,
+          at.output,
+          approved,
+          `Approved by ${actor}. A running daemon applies it within a minute; now: rollcall apply ${run.id}${at.sameTenant}`,
+        );
       });
     });
   program
@@ -270,5 +281,8 @@ function addRunsCommands(runs: Command, context: CommandContext): void {
 }
 
 function runIdOf(text: string): RunId {
-  return requireId<RunId>(text, 'run');
+  if (isUuid(text)) return text.toLowerCase() as RunId;
+  throw new RollcallError('invalid_input', `"${text}" is not the id of a run.`, {
+    remedy: 'List them with: rollcall runs list',
+  });
 }

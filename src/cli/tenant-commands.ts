@@ -1,9 +1,10 @@
 /** Commands about a tenant: organizations, domains, tokens, exclusions, audit. */
 import { Option, type Command } from 'commander';
 import { grantableRoles, type GrantableRole } from '../core/roles.ts';
+import type { NewToken } from '../access/access.ts';
 import type { AuditEvent } from '../audit/audit.ts';
 import { RollcallError } from '../core/errors.ts';
-import { inOffice, inTenant, parseCount, readPages, type CommandContext } from './context.ts';
+import { inOffice, inTenant, parseCount, readPages, type CommandContext, type TenantWork } from './context.ts';
 import { formatTime, printObject, printRows, type Column } from './output.ts';
 
 export function addTenantCommands(program: Command, context: CommandContext): void {
@@ -96,7 +97,7 @@ const domainColumns = [
 ] satisfies Column<{ name: string; status: string; isPrimary: boolean; provenBy: string | null }>[];
 
 type NewTokenOptions = {
-  readonly name: string;
+  readonly name?: string;
   readonly role: GrantableRole;
   readonly connection?: string;
   readonly expires?: string;
@@ -107,26 +108,20 @@ function addTokenCommands(tokens: Command, context: CommandContext): void {
   tokens
     .command('create')
     .description('makes a token and prints it, this once; with --connection a SCIM token, else an API token')
-    .requiredOption('--name <name>', 'what it is for')
+    .option('--name <name>', 'what it is for; of a SCIM token the name of its connection unless given')
     .option('--connection <id or name>', 'SCIM connection the token speaks for')
     .addOption(new Option('--role <role>', 'role of an API token').choices([...grantableRoles]).default('admin'))
     .option('--expires <time>', 'end of its life, e.g. 2027-01-31T00:00:00Z; never unless given')
     .action(async (options: NewTokenOptions, command: Command) => {
       await inTenant(context, command, async (at) => {
-        const { office, principal, tenantId, organizationId, output } = at;
-        const common = { name: options.name, expiresAt: options.expires ?? null };
-        const made = await office.access.createToken(
-          principal,
-          options.connection === undefined
-            ? { ...common, kind: 'api', organizationId, role: options.role }
-            : {
-                ...common,
-                kind: 'scim',
-                connectionId: (await office.reconciliation.findConnection(tenantId, options.connection)).id,
-              },
-        );
-        printObject(environment, output, made, made.text);
+        const made = await at.office.access.createToken(at.principal, await wantedToken(at, options));
+        printObject(environment, at.output, made, made.text);
         environment.stderr.write(`Token ${made.token.id} is shown this once; Rollcall keeps only its fingerprint.\n`);
+        if (made.token.kind === 'scim') {
+          const { publicUrl } = at.office.config.http;
+          const base = publicUrl?.replace(/\/+$/, '') ?? 'https://YOUR-HOST';
+          environment.stderr.write(`The identity provider's base URL is ${base}/scim/v2\n`);
+        }
       });
     });
   tokens
@@ -148,6 +143,19 @@ function addTokenCommands(tokens: Command, context: CommandContext): void {
         printObject(environment, output, token, `Token ${token.id} (${token.name}) is revoked.`);
       });
     });
+}
+
+async function wantedToken(at: TenantWork, options: NewTokenOptions): Promise<NewToken> {
+  const expiresAt = options.expires ?? null;
+  if (options.connection !== undefined) {
+    const { id, name } = await at.office.reconciliation.findConnection(at.tenantId, options.connection);
+    return { kind: 'scim', name: options.name ?? name, expiresAt, connectionId: id };
+  }
+  if (options.name === undefined) {
+    throw new RollcallError('invalid_input', 'Say what the token is for.', { remedy: 'Add --name NAME.' });
+  }
+  const { organizationId } = at;
+  return { kind: 'api', name: options.name, expiresAt, organizationId, role: options.role };
 }
 
 const tokenColumns = [

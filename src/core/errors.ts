@@ -107,8 +107,12 @@ export function isRollcallError(error: unknown, code?: ErrorCode): error is Roll
 
 /** The sentence an admin reads: message, remedy, then the raw code in brackets. */
 export function describeError(error: unknown): string {
+  const raw = error instanceof RollcallError && error.raw !== undefined ? ` [${error.raw}]` : '';
+  return `${adviceOf(error)}${raw}`;
+}
+
+/** Message and remedy, for where the raw code stands in a place of its own. */
+export function adviceOf(error: unknown): string {
   if (!(error instanceof RollcallError)) return error instanceof Error ? error.message : String(error);
-  const remedy = error.remedy === undefined ? '' : ` ${error.remedy}`;
-  const raw = error.raw === undefined ? '' : ` [${error.raw}]`;
-  return `${error.message}${remedy}${raw}`;
+  return error.remedy === undefined ? error.message : `${error.message} ${error.remedy}`;
 }

@@ -7,8 +7,12 @@ export const databaseConfigSchema = z.strictObject({
     .min(2)
     .max(200)
     .default(10)
-    .describe(
-      'Most connections one process opens for the work of tenants; dispatch and staging take up to 4 each beside.',
-    ),
+    .describe('Most connections one process opens for the work of tenants; staging takes up to 4 beside.'),
+  enginePoolSize: z
+    .int()
+    .min(1)
+    .max(50)
+    .default(4)
+    .describe('Most connections one process opens for dispatch; a wait there holds up schedules and webhooks.'),
 });
 export type DatabaseConfig = z.infer<typeof databaseConfigSchema>;

@@ -7,7 +7,7 @@ import { connect, isIP } from 'node:net';
 import type { LookupFunction } from 'node:net';
 import { connect as connectTls } from 'node:tls';
 import type { SecureContext } from 'node:tls';
-import { describeError, isRollcallError } from '../../core/errors.ts';
+import { adviceOf, isRollcallError } from '../../core/errors.ts';
 import type { TestStep } from '../contract/contract.ts';
 import type { ConnectOptions } from './https-exchange.ts';
 import { checkLiteralAddress, secureContextOf } from './https-exchange.ts';
@@ -66,7 +66,7 @@ async function failureOf(step: string, place: Place, check: Check, signal: Abort
     signal.throwIfAborted();
     const failure = isRollcallError(error) ? error : describeTransportFailure(error, place.host);
     const raw = failure.raw === undefined ? {} : { raw: failure.raw };
-    return { step, outcome: 'failed', message: describeError(failure), ...raw, facts: { host: place.host } };
+    return { step, outcome: 'failed', message: adviceOf(failure), ...raw, facts: { host: place.host } };
   }
 }
 

@@ -1,5 +1,5 @@
 /** What "Test connection" tries, in the order in which things can be wrong. Reads little and changes nothing. */
-import { RollcallError, describeError, isRollcallError } from '../../core/errors.ts';
+import { RollcallError, adviceOf, isRollcallError } from '../../core/errors.ts';
 import type { TestStep } from '../contract/contract.ts';
 import type { DeltaPage, Resource } from './delta-page.ts';
 import { checkPage } from './delta-page.ts';
@@ -114,6 +114,6 @@ async function outcomeOf(
   } catch (error) {
     signal.throwIfAborted();
     const raw = isRollcallError(error) && error.raw !== undefined ? { raw: error.raw } : {};
-    return { step, outcome: bad, message: describeError(error), ...raw };
+    return { step, outcome: bad, message: adviceOf(error), ...raw };
   }
 }

@@ -3,7 +3,7 @@
  * It asks what a read will ask (same account, same filters, same pages), but keeps nothing and stops counting early.
  */
 import { TLSSocket } from 'node:tls';
-import { RollcallError } from '../../core/errors.ts';
+import { adviceOf, RollcallError } from '../../core/errors.ts';
 import type { TestStep } from '../contract/contract.ts';
 import { controlOids } from './controls.ts';
 import { bindSession, describeDirectory, fetchRootDse, openSession, withNamingContexts } from './directory.ts';
@@ -59,11 +59,10 @@ function failedStep(step: string, error: unknown): TestStep {
   }
   // The dialer knows better than the order of our calls which part of connecting failed.
   const named = error.details['step'];
-  const message = error.remedy === undefined ? error.message : `${error.message} ${error.remedy}`;
   return {
     step: typeof named === 'string' ? named : step,
     outcome: 'failed',
-    message,
+    message: adviceOf(error),
     ...(error.raw === undefined ? {} : { raw: error.raw }),
     facts: { code: error.code },
   };

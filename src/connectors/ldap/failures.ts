@@ -124,7 +124,7 @@ export function rawResult(result: LdapResult): string {
 export function resultFailure(result: LdapResult, doing: string): RollcallError {
   const meaning = meanings[result.code];
   const says = meaning?.says ?? 'The server reported an error.';
-  return new RollcallError(meaning?.code ?? 'directory_protocol', `${says} (while ${doing})`, {
+  return new RollcallError(meaning?.code ?? 'directory_protocol', `${says.replace(/\.$/, '')} (while ${doing}).`, {
     ...(meaning?.remedy === undefined ? {} : { remedy: meaning.remedy }),
     raw: rawResult(result),
     details: { resultCode: result.code, ...(result.matchedDn === '' ? {} : { matchedDn: result.matchedDn }) },

@@ -217,7 +217,8 @@ export function anchorFormOf(idAttribute: string): AnchorForm {
 
 const common: readonly DefaultMapping[] = [
   { target: 'email', expression: 'object.mail' },
-  { target: 'displayName', expression: 'object.displayName' },
+  // inetOrgPerson need not have a displayName, but has a cn (RFC 4519 section 2.3)
+  { target: 'displayName', expression: 'object.displayName != null ? object.displayName : object.cn' },
   { target: 'givenName', expression: 'object.givenName' },
   { target: 'familyName', expression: 'object.sn' },
   { target: 'phone', expression: 'object.telephoneNumber' },
