@@ -225,8 +225,8 @@ async function announce(tx: TenantTx, scope: ApplyScope, op: ChangeOp, rows: rea
 }
 
 /**
- * Settles what has no open row left: its link now answers for this version of the object. Stale rows stay open, so
- * the next run decides them again; failed ones wait until their source changes.
+ * Settles what has no open row left: its link now answers for this version of the object. Stale rows and
+ * those of a last Admin stay open, so the next run decides them again; failed ones wait until their source changes.
  */
 export async function settleLinks(
   tx: TenantTx,
@@ -245,6 +245,6 @@ export async function settleLinks(
       and not exists (
         select 1 from changes c
         where c.tenant_id = l.tenant_id and c.run_id = ${scope.runId} and c.connection_id = l.connection_id and c.anchor = l.anchor
-          and c.state in ('planned', 'held', 'stale'))`;
+          and (c.state in ('planned', 'held', 'stale') or c.cause = 'last_admin'))`;
   return result.count;
 }

@@ -32,10 +32,20 @@ export async function shieldLastAdmin(
   if (seqs !== null) {
     await tx.sql`select 1 from organizations where tenant_id = ${tx.tenantId} and id = any(${organizationIds}::uuid[]) order by id for no key update`;
   }
+  // a plan counts those it makes Admins first; when it is applied, only those who are
+  const coming =
+    seqs !== null
+      ? tx.sql``
+      : tx.sql`
+        union select c.organization_id, c.user_id from changes c
+        where c.tenant_id = ${tx.tenantId} and c.run_id = ${runId} and c.op = 'grant' and c.role = 'admin'
+          and c.state in ('planned', 'held') and c.organization_id = any(${organizationIds}::uuid[])`;
   const remaining = await tx.sql<{ organizationId: string; admins: number }[]>`
-    select g.organization_id as "organizationId", count(distinct g.user_id)::int as admins from grants g
-    join users u on u.tenant_id = g.tenant_id and u.id = g.user_id and u.status = 'active'
-    where g.tenant_id = ${tx.tenantId} and g.role = 'admin' and g.organization_id = any(${organizationIds}::uuid[])
+    select organization_id as "organizationId", count(*)::int as admins from (
+      select g.organization_id, g.user_id from grants g
+      join users u on u.tenant_id = g.tenant_id and u.id = g.user_id and u.status = 'active'
+      where g.tenant_id = ${tx.tenantId} and g.role = 'admin' and g.organization_id = any(${organizationIds}::uuid[])
+      ${coming}) a
     group by 1`;
   const left = new Map(remaining.map((row) => [row.organizationId, row.admins]));
   const byOrganization = Map.groupBy(losing, (row) => row.organizationId);
@@ -45,6 +55,11 @@ export async function shieldLastAdmin(
     if (leaving >= (left.get(organizationId) ?? 0)) for (const row of rows) shielded.add(row.seq);
   }
   if (shielded.size === 0) return 0;
+  // the link lives on, and open: the next run decides again, and does it once there is another Admin
+  await tx.sql`
+    update changes set state = 'skipped'
+    where tenant_id = ${tx.tenantId} and run_id = ${runId} and op = 'unlink' and state in ('planned', 'held') and anchor in (
+      select anchor from changes where tenant_id = ${tx.tenantId} and run_id = ${runId} and seq = any(${[...shielded]}::int[]))`;
   await tx.sql`
     update changes set class = 'conflict', op = 'dispute', kind = 'conflict', cause = 'last_admin',
       reason = reason || ' Not done: no active Admin would be left.', after = jsonb_build_object('caseKind', 'no_super_admin')
