@@ -1,10 +1,11 @@
 /** The two roles of the daemon: `api` answers HTTP, `worker` carries out runs. Each registers what it opens for closing. */
+import type { Db } from '../db/db.ts';
 import type { Logger } from '../platform/logger.ts';
 import type { Lifecycle } from '../platform/lifecycle.ts';
 import type { Metrics } from '../platform/metrics.ts';
 import type { Secret } from '../platform/secrets.ts';
 import { listen } from '../platform/http-server.ts';
-import { createScheduledRuns, setNextSlots } from '../reconciliation/reconciliation.ts';
+import { createScheduledRuns, setNextSlots, sweepStages } from '../reconciliation/reconciliation.ts';
 import { createSchedule, dispatchRun, openRunQueue, startWorker, type PeriodicJob } from '../schedule/schedule.ts';
 import { createApi } from './api.ts';
 import type { Config } from './config.ts';
@@ -74,7 +75,7 @@ export async function runWorkerRole(options: RoleOptions): Promise<{ readonly pi
     queue,
     executeRun: (tenantId, runId, { signal }) =>
       rooms.reconciliation.executeRun(tenantId, runId, { signal, heartbeatMs: (heartbeatSeconds * 1000) / 3 }),
-    periodic: periodicJobs(rooms),
+    periodic: periodicJobs(rooms, db),
     concurrency,
     pollSeconds,
     clock: rooms.clock,
@@ -84,7 +85,7 @@ export async function runWorkerRole(options: RoleOptions): Promise<{ readonly pi
   return { ping: () => db.ping() };
 }
 
-function periodicJobs({ outbox }: Rooms): PeriodicJob[] {
+function periodicJobs({ outbox, clock }: Rooms, db: Db): PeriodicJob[] {
   return [
     {
       name: 'outbox relay',
@@ -98,6 +99,13 @@ function periodicJobs({ outbox }: Rooms): PeriodicJob[] {
       everyMs: 3_600_000,
       run: async () => {
         await outbox.purgeDelivered();
+      },
+    },
+    {
+      name: 'stage sweep',
+      everyMs: 3_600_000,
+      run: async () => {
+        await sweepStages(db, clock.now());
       },
     },
   ];

@@ -15,7 +15,7 @@ import { translateFailure } from './failures.ts';
 import { openPool, type PoolRole } from './pools.ts';
 import { bindQuery, runInTransaction, type BoundSql, type Pool } from './transaction.ts';
 
-export { databaseErrorCode, isConnectionLost, translateFailure } from './failures.ts';
+export { databaseErrorCode, isConnectionLost, isPassingFailure, translateFailure } from './failures.ts';
 export { migrate, type MigrateOptions } from './migrate.ts';
 export { analyzeTables, copyRows, createStageTable, dropOrphanStages, dropStage, type CopyValue } from './stage.ts';
 export {

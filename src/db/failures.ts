@@ -1,5 +1,5 @@
 /** Translates what the driver says about a lost or refused database into one RollcallError; leaves all else alone. */
-import { RollcallError } from '../core/errors.ts';
+import { isRollcallError, RollcallError } from '../core/errors.ts';
 
 /** Codes of postgres.js and Node for a connection that could not be made or was lost. */
 const lostCodes: ReadonlySet<string> = new Set([
@@ -55,6 +55,15 @@ export function isConnectionLost(error: unknown): boolean {
 }
 
 /** The error to throw at the edge of a scope: a RollcallError where the database is the problem, else the same error. */
+/** Deadlock, serialization, lock not available: the same work may succeed a moment later. */
+const busyStates: ReadonlySet<string> = new Set(['40P01', '40001', '55P03']);
+
+/** The database was lost or busy, also after translation: nothing is wrong with the work itself. */
+export function isPassingFailure(error: unknown): boolean {
+  if (isRollcallError(error, 'database_unavailable')) return true;
+  return isConnectionLost(error) || busyStates.has(databaseErrorCode(error) ?? '');
+}
+
 export function translateFailure(error: unknown): unknown {
   const coded = findCoded(error);
   if (coded === undefined) return error;

@@ -20,10 +20,10 @@ export type PoolOptions = {
 /**
  * Time limits per role, in milliseconds; 0 is none. Tenant transactions may merge a whole directory, the engine's are
  * short, and a COPY into stage lasts as long as the directory takes to answer. An idle transaction is a frozen worker:
- * its locks must not outlive it by much.
+ * its locks, the fence of a run among them, must not outlive its heartbeat by much.
  */
 const limits: Record<PoolRole, { statementMs: number; lockMs: number; idleInTransactionMs: number }> = {
-  rollcall_tenant: { statementMs: 300_000, lockMs: 15_000, idleInTransactionMs: 120_000 },
+  rollcall_tenant: { statementMs: 300_000, lockMs: 15_000, idleInTransactionMs: 30_000 },
   rollcall_engine: { statementMs: 30_000, lockMs: 10_000, idleInTransactionMs: 30_000 },
   owner: { statementMs: 0, lockMs: 60_000, idleInTransactionMs: 0 },
 };

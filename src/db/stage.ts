@@ -58,8 +58,9 @@ export async function analyzeTables(stage: Stage, tables: readonly string[]): Pr
   for (const table of tables) await translated(stage.sql`analyze ${stage.sql(table)}`);
 }
 
-export async function dropStage(stage: Stage, runId: RunId): Promise<void> {
-  await dropTables(stage, await findTables(stage, prefixOf(runId)));
+/** Drops the run's tables, or only those whose name begins with `part`. */
+export async function dropStage(stage: Stage, runId: RunId, part = ''): Promise<void> {
+  await dropTables(stage, await findTables(stage, `${prefixOf(runId)}${part}`));
 }
 
 export type OrphanOptions = {

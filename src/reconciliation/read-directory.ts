@@ -4,7 +4,6 @@ import type { ConnectionId, RunId } from '../core/ids.ts';
 import { compileMapper, type Mapper } from '../core/mapping.ts';
 import { baselineSchema } from '../core/sanity.ts';
 import type { RunKind } from '../core/vocabulary.ts';
-import { dropStage } from '../db/db.ts';
 import type { Db, TenantTx } from '../db/db.ts';
 import type { Logger } from '../platform/logger.ts';
 import { openSecrets, type ConnectionsDeps, type OpenConnection } from './connections.ts';
@@ -17,7 +16,12 @@ export type Read = { readonly result: FetchResult; readonly tables: StageTables;
 export type ReadOptions = {
   readonly deps: ConnectionsDeps & { readonly db: Db };
   readonly open: OpenConnection;
-  readonly run: { readonly id: RunId; readonly connectionId: ConnectionId; readonly kind: RunKind };
+  readonly run: {
+    readonly id: RunId;
+    readonly epoch: number;
+    readonly connectionId: ConnectionId;
+    readonly kind: RunKind;
+  };
   readonly signal: AbortSignal;
   /** Opens a fenced transaction. */
   readonly inTransaction: <T>(work: (tx: TenantTx) => Promise<T>) => Promise<T>;
@@ -54,8 +58,7 @@ async function readOnce(options: ReadOptions, mode: 'full' | 'delta'): Promise<R
     throw new RollcallError('connection_state', `${open.row.name} is pushed to; it has nothing to read.`);
   }
   const mapper = mapperOf(open);
-  await dropStage(deps.db.stage, run.id);
-  const tables = await createStage(deps.db, run.id);
+  const tables = await createStage(deps.db, run);
   const stage = new StageWriter(deps.db, tables);
   const known: KnownMirror =
     mode === 'full'

@@ -39,6 +39,7 @@ export { reconciliationRoutes } from './routes.ts';
 export type { ExecuteOptions, Progress, RunDeps } from './run.ts';
 export type { RunFilter, RunSummary } from './runs-store.ts';
 export { createScheduledRuns, setNextSlots } from './scheduled-runs.ts';
+export { sweepStages } from './stage.ts';
 
 export type Reconciliation = {
   createConnection(actor: string, tenantId: TenantId, document: unknown): Promise<Connection>;

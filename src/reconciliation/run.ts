@@ -2,13 +2,13 @@
  * One run, phase by phase (design.md section 7). Each transaction starts with the fence; the plan is finished and
  * guarded before the first write to a user; a run that is taken over after its plan goes on applying that plan.
  */
+import { hash } from 'node:crypto';
 import { RollcallError, describeError, isRollcallError } from '../core/errors.ts';
 import type { RunId, TenantId } from '../core/ids.ts';
 import type { Breach } from '../core/guard.ts';
 import { baselineSchema, checkPlausibility, type Implausibility } from '../core/sanity.ts';
 import type { RunPhase } from '../core/vocabulary.ts';
-import { dropStage } from '../db/db.ts';
-import type { Db, TenantTx } from '../db/db.ts';
+import { isPassingFailure, type Db, type TenantTx } from '../db/db.ts';
 import { enqueue } from '../outbox/outbox.ts';
 import type { Clock } from '../platform/clock.ts';
 import type { Logger } from '../platform/logger.ts';
@@ -17,16 +17,16 @@ import { countChanges, deleteChanges, digestPlan, type ChangeCount } from './cha
 import { openConnection, type ConnectionsDeps, type OpenConnection } from './connections.ts';
 import { updateConnectionRow } from './connections-store.ts';
 import { decisionContext } from './decision-context.ts';
-import type { FetchCounts } from './fetch.ts';
-import { holdBreaches, holdRun } from './guards.ts';
-import { measureReading } from './measure.ts';
+import { guardResult, holdBreaches, holdRun } from './guards.ts';
+import { startHeartbeat } from './heartbeat.ts';
+import { measureReading, type ReadingCounts } from './measure.ts';
 import { mergeStage, type MirrorCounts } from './mirror.ts';
 import { writePlan } from './plan.ts';
 import { proveAbsence } from './prove.ts';
 import { readDirectory, type Read } from './read-directory.ts';
+import { dropOwnStage } from './stage.ts';
 import { refreshStatistics } from './statistics.ts';
 import {
-  beat,
   checkFence,
   claimRun,
   finishRun,
@@ -39,6 +39,8 @@ import {
   type ClaimedRun,
   type RunSummary,
 } from './runs-store.ts';
+
+const emptyPlanDigest = hash('sha256', '');
 
 export type Progress = {
   readonly runId: RunId;
@@ -72,7 +74,7 @@ export async function executeRun(
   } catch (error) {
     await live.fail(error);
   } finally {
-    await dropStage(deps.db.stage, runId);
+    await dropOwnStage(deps.db, claimed);
   }
   const summary = await deps.db.tenant(tenantId, (tx) => selectRun(tx, runId));
   if (summary === null) throw new RollcallError('not_found', `There is no run ${runId}.`);
@@ -100,24 +102,8 @@ class LiveRun {
 
   /** A heartbeat that finds another epoch stops the run at once. */
   startBeating(everyMs: number): AsyncDisposable {
-    let beating: Promise<void> = Promise.resolve();
-    const timer = setInterval(() => {
-      beating = this.#deps.db
-        .tenant(this.#run.tenantId, (tx) => beat(tx, this.#run))
-        .then((isOurs) => {
-          if (!isOurs) this.#stop.abort(new RollcallError('fenced', 'The run was canceled or taken over.'));
-        })
-        .catch((error: unknown) => {
-          this.#log.warn({ err: error }, 'the heartbeat of the run could not be written');
-        });
-    }, everyMs);
-    timer.unref();
-    return {
-      [Symbol.asyncDispose]: async () => {
-        clearInterval(timer);
-        await beating;
-      },
-    };
+    const stop = () => this.#stop.abort(new RollcallError('fenced', 'The run was canceled or taken over.'));
+    return startHeartbeat({ db: this.#deps.db, run: this.#run, everyMs, onLost: stop, log: this.#log });
   }
 
   async execute(): Promise<void> {
@@ -126,9 +112,7 @@ class LiveRun {
       throw new RollcallError(
         'internal',
         `This run was started ${this.#run.epoch} times and never ended; it is not tried again.`,
-        {
-          remedy: 'Look into the log of the workers for how they ended, then start a new run.',
-        },
+        { remedy: 'Look into the log of the workers for how they ended, then start a new run.' },
       );
     }
     const open = await this.#fenced((tx) => openConnection(tx, this.#deps.connectors, this.#run.connectionId));
@@ -179,7 +163,7 @@ class LiveRun {
       }
       return counts;
     });
-    await dropStage(this.#deps.db.stage, this.#run.id);
+    await dropOwnStage(this.#deps.db, this.#run);
     await refreshStatistics(this.#deps.db, merged.objectsWritten + merged.edgesAdded, [
       'mirror_objects',
       'mirror_edges',
@@ -225,7 +209,9 @@ class LiveRun {
       );
       if (implausible.length > 0) await holdRun(tx, this.#run.id);
       const counts = await countChanges(tx, this.#run.id);
-      return { breaches, counts, digest: await digestPlan(tx, this.#run.id) };
+      const digest = await digestPlan(tx, this.#run.id);
+      // a reading that is not plausible waits for a person's word even where it changes nobody
+      return { breaches, counts, digest: digest ?? (implausible.length > 0 ? emptyPlanDigest : null) };
     });
     const guard = guardResult(implausible, outcome.breaches);
     await this.#fenced(async (tx) => {
@@ -236,7 +222,6 @@ class LiveRun {
     const mustStop = this.#run.mode === 'plan' || isFirst || implausible.length > 0;
     if (outcome.digest !== null && mustStop)
       return this.#stopAtPlan(open, read, outcome, guard, implausible.length > 0);
-    if (implausible.length > 0) return this.#stopAtPlan(open, read, outcome, guard, true);
     return 'apply';
   }
 
@@ -320,7 +305,8 @@ class LiveRun {
         guard: stored?.guard ?? null,
         error: null,
       });
-      if (read !== null && read.result.mode === 'full') await this.#saveBaseline(tx, read.result.counts);
+      const reading = this.#fullReading(read);
+      if (reading !== null) await this.#saveBaseline(tx, reading);
       if (!isHeld)
         await updateConnectionRow(tx, this.#run.connectionId, { approvedVersion: this.#run.connectionVersion });
       if (counts.length > 0) {
@@ -334,24 +320,34 @@ class LiveRun {
     this.#log.info({ seconds: this.#seconds }, 'run ended');
   }
 
-  async #saveBaseline(tx: TenantTx, counts: FetchCounts): Promise<void> {
+  /** Of this execution, or of the one that made the plan which is applied now: approved, it is what later ones compare with. */
+  #fullReading(read: Read | null): ReadingCounts | null {
+    if (read !== null) return read.result.mode === 'full' ? read.result.counts : null;
+    if (this.#run.kind !== 'full') return null;
+    const stored = baselineSchema.safeParse(this.#run.counts['fetched']);
+    return stored.success ? { ...stored.data, newUsers: 0 } : null;
+  }
+
+  async #saveBaseline(tx: TenantTx, counts: ReadingCounts): Promise<void> {
     const { newUsers: _newUsers, ...baseline } = await measureReading(tx, this.#run.connectionId, counts);
     await updateConnectionRow(tx, this.#run.connectionId, { baseline });
   }
 
   /** A failed run changes nobody: what was applied before the fault is recorded on its rows. */
   async fail(error: unknown): Promise<void> {
-    if (isRollcallError(error, 'fenced')) {
+    if (isRollcallError(error, 'fenced') || this.#stop.signal.aborted) {
       this.#log.warn({ err: error }, 'run stopped: no longer ours');
       return;
     }
     const known =
       error instanceof RollcallError ? error : new RollcallError('internal', describeError(error), { cause: error });
-    if (this.#options.signal.aborted) {
-      // handed over: the queue gives it to another worker, which finds the plan where this one left it
+    const isStopping = this.#options.signal.aborted;
+    if (isStopping || isPassingFailure(error)) {
+      // nothing is wrong with the run: the queue gives it to a worker again, which finds it where this one left it
       await this.#deps.db.tenant(this.#run.tenantId, (tx) => handOver(tx, this.#run));
-      this.#log.info('run handed over at shutdown');
-      return;
+      this.#log.info({ phase: this.#phase, ...(isStopping ? {} : { err: error }) }, 'run handed over');
+      if (isStopping) return;
+      throw error;
     }
     this.#log.error({ err: error, phase: this.#phase }, 'run failed');
     await this.#fenced(async (tx) => {
@@ -401,11 +397,4 @@ class LiveRun {
       return work(tx);
     });
   }
-}
-
-function guardResult(
-  implausible: readonly Implausibility[],
-  breaches: readonly Breach[],
-): Record<string, unknown> | null {
-  return implausible.length === 0 && breaches.length === 0 ? null : { implausible, breaches };
 }

@@ -7,7 +7,7 @@ import type { RunId } from '../core/ids.ts';
 import type { MappingResult } from '../core/mapping.ts';
 import { textKey } from '../core/text-keys.ts';
 import type { ObjectKind } from '../core/vocabulary.ts';
-import { copyRows, createStageTable, type CopyValue } from '../db/db.ts';
+import { copyRows, createStageTable, dropOrphanStages, dropStage, type CopyValue } from '../db/db.ts';
 import type { Db } from '../db/db.ts';
 import { keysOf } from './mirror-keys.ts';
 
@@ -55,13 +55,37 @@ export type StageTable = keyof typeof tables;
 
 export type StageTables = Readonly<Record<StageTable, string>>;
 
-/** Creates the run's tables; `dropStage` removes them. */
-export async function createStage(db: Db, runId: RunId): Promise<StageTables> {
+type Holder = { readonly id: RunId; readonly epoch: number };
+
+/** COPY is outside the fence: a worker that wakes after takeover must not meet the tables of the one that took over. */
+const partOf = (run: Holder): string => `e${run.epoch}_`;
+
+/** Creates the tables of the run in this epoch. */
+export async function createStage(db: Db, run: Holder): Promise<StageTables> {
   const names: Partial<Record<StageTable, string>> = {};
   for (const name of Object.keys(tables) as StageTable[]) {
-    names[name] = await createStageTable(db.stage, runId, name, tables[name].ddl);
+    names[name] = await createStageTable(db.stage, run.id, `${partOf(run)}${name}`, tables[name].ddl);
   }
   return names as StageTables;
+}
+
+/** Drops the tables of this epoch; `sweepStages` finds those of an epoch that never ended. */
+export function dropOwnStage(db: Db, run: Holder): Promise<void> {
+  return dropStage(db.stage, run.id, partOf(run));
+}
+
+/** A run may be written down a moment before its status says that it is live. */
+const youngMs = 3_600_000;
+
+/** What dead workers left in schema stage. */
+export async function sweepStages(db: Db, now: Date): Promise<number> {
+  const live = await db.engine(
+    (tx) => tx.sql<{ id: RunId }[]>`select id from runs where status in ('queued', 'running')`,
+  );
+  return dropOrphanStages(db.stage, {
+    before: new Date(now.getTime() - youngMs),
+    except: live.map(({ id }) => id),
+  });
 }
 
 export class StageWriter {

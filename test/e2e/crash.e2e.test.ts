@@ -10,32 +10,17 @@ import {
   untilHeld,
   type Planned,
   type Rows,
-  type Site,
 } from './site.ts';
 
 // side by side: each waits most of its time for a heartbeat that does not come
 let planned: Planned;
 let undisturbed: Rows;
 
-async function onSite(work: (site: Site) => Promise<void>): Promise<void> {
-  const site = await planned.clone();
-  try {
-    await work(site);
-  } finally {
-    await site.close();
-  }
-}
-
 describe.skipIf(!isOpenldapInstalled())('kill -9 in the middle of an apply', { concurrent: true }, () => {
   beforeAll(async () => {
     planned = await preparePlan();
-    await onSite(async (site) => {
-      const daemon = await site.start();
-      await daemon.approve();
-      await site.rest();
-      expect(await daemon.stop()).toBe(0);
-      undisturbed = await site.rows();
-    });
+    await using site = await planned.clone();
+    undisturbed = await site.applyUndisturbed();
     expect(undisturbed['users']).toHaveLength(people);
   });
 
@@ -44,32 +29,30 @@ describe.skipIf(!isOpenldapInstalled())('kill -9 in the middle of an apply', { c
   });
 
   it('of the worker: another one is started and ends the run as if nothing had happened', async () => {
-    await onSite(async (site) => {
-      const daemon = await site.start();
-      const letGo = await holdBeforeGrants(site);
-      await daemon.approve();
-      await untilHeld(site);
-      killNow(daemon.workerPid());
-      await letGo();
-      await daemon.daemon.line('the worker process died; it is started again');
-      await site.rest();
-      expectSameRows(await site.rows(), undisturbed);
-      expect(await daemon.stop()).toBe(0);
-    });
+    await using site = await planned.clone();
+    const daemon = await site.start();
+    const letGo = await holdBeforeGrants(site);
+    await daemon.approve();
+    await untilHeld(site);
+    killNow(daemon.workerPid());
+    await letGo();
+    await daemon.daemon.line('the worker process died; it is started again');
+    await site.rest();
+    expectSameRows(await site.rows(), undisturbed);
+    expect(await daemon.stop()).toBe(0);
   });
 
   it('of daemon and worker: the next start ends the run as if nothing had happened', async () => {
-    await onSite(async (site) => {
-      const first = await site.start();
-      const letGo = await holdBeforeGrants(site);
-      await first.approve();
-      await untilHeld(site);
-      await first.kill();
-      await letGo();
-      const second = await site.start();
-      await site.rest();
-      expectSameRows(await site.rows(), undisturbed);
-      expect(await second.stop()).toBe(0);
-    });
+    await using site = await planned.clone();
+    const first = await site.start();
+    const letGo = await holdBeforeGrants(site);
+    await first.approve();
+    await untilHeld(site);
+    await first.kill();
+    await letGo();
+    const second = await site.start();
+    await site.rest();
+    expectSameRows(await site.rows(), undisturbed);
+    expect(await second.stop()).toBe(0);
   });
 });

@@ -56,7 +56,9 @@ export type Site = {
   /** The connection is due now, and needs no approval any more. */
   makeDue(): Promise<void>;
   withRooms<T>(work: (rooms: Rooms, db: Db) => Promise<T>): Promise<T>;
-  close(): Promise<void>;
+  /** Lets a daemon apply the waiting plan in peace; answers what it has written. */
+  applyUndisturbed(): Promise<Rows>;
+  [Symbol.asyncDispose](): Promise<void>;
 };
 
 export type SiteDaemon = {
@@ -221,7 +223,7 @@ async function openSite(template: string, facts: Facts, configFile: string): Pro
     ROLLCALL_MASTER_KEY: facts.masterKey,
     ROLLCALL_CONFIG: configFile,
   });
-  return {
+  const site: Site = {
     url,
     sql,
     runId: facts.runId,
@@ -246,12 +248,20 @@ async function openSite(template: string, facts: Facts, configFile: string): Pro
       await sql`update connections set approved_version = version, next_run_at = now() - interval '1 minute'`;
     },
     withRooms: (work) => withRooms(url, facts.masterKey, work),
-    async close() {
+    async applyUndisturbed() {
+      const daemon = await site.start();
+      await daemon.approve();
+      await site.rest();
+      expect(await daemon.stop()).toBe(0);
+      return site.rows();
+    },
+    async [Symbol.asyncDispose]() {
       for (const started of daemons) if (started.daemon.process.exitCode === null) await started.kill();
       await sql.end({ timeout: 1 });
       await dropDatabase(name);
     },
   };
+  return site;
 }
 
 async function startDaemon(facts: Facts, env: Record<string, string>): Promise<SiteDaemon> {
