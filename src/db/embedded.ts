@@ -17,9 +17,10 @@ import { RollcallError } from '../core/errors.ts';
 import type { Logger } from '../platform/logger.ts';
 import {
   checkReachable,
+  copyWhereNeeded,
   findAccount,
-  findBinaries,
   identity,
+  locatePackage,
   minimalEnvironment,
   type Account,
   type Binaries,
@@ -64,11 +65,17 @@ export function startEmbeddedPostgres(options: EmbeddedOptions): Promise<Embedde
 }
 
 async function start(options: EmbeddedOptions): Promise<EmbeddedPostgres> {
+  // first: without it no data folder would help, and a folder is not left behind
+  const packaged = await locatePackage();
   const layout = layOut(resolve(options.dataFolder));
   const account = await findAccount();
   await prepareFolders(resolve(options.dataFolder), layout, account);
   const password = await readOrMakePassword(layout.password);
-  const binaries = await findBinaries(account, options.cacheFolder ?? join(resolve(options.dataFolder), 'cache'));
+  const binaries = await copyWhereNeeded(
+    packaged,
+    account,
+    options.cacheFolder ?? join(resolve(options.dataFolder), 'cache'),
+  );
   await initialize(layout, account, binaries, password);
 
   const left = await findServer(layout);
