@@ -31,6 +31,7 @@ export async function applyPlan(
   onProgress: (done: number) => void,
 ): Promise<number> {
   let done = 0;
+  await inTransaction((tx) => setOutdatedAside(tx, scope.runId));
   for (const changeClass of changeClasses) {
     const limit = changeClass === 'key' ? keyRows : chunkRows;
     // chunks follow each other by seq: looking for planned rows from the start would read all applied ones each time
@@ -49,6 +50,26 @@ export async function applyPlan(
     }
   }
   return done;
+}
+
+/**
+ * A link that begins or ends is about the user as the plan saw it. Where someone edited, protected or promoted the user
+ * meanwhile, nothing of that subject is done (design.md promise 2): an approval may come days after its plan.
+ */
+async function setOutdatedAside(tx: TenantTx, runId: RunId): Promise<void> {
+  await tx.sql`
+    with outdated as (
+      select c.anchor from changes c
+      join users u on u.tenant_id = c.tenant_id and u.id = c.user_id
+      where c.tenant_id = ${tx.tenantId} and c.run_id = ${runId} and c.class in ('link', 'remove') and c.op in ('link', 'unlink')
+        and c.state = 'planned'
+        and ((u.version <> c.expected_version and u.last_run_id is distinct from c.run_id)
+          or (c.cause like 'matched:%' and (u.status = 'removed' or u.is_protected or exists (
+            select 1 from grants g
+            where g.tenant_id = u.tenant_id and g.user_id = u.id and g.role <> 'user' and g.run_id is distinct from c.run_id))))
+    )
+    update changes c set state = 'stale' from outdated o
+    where c.tenant_id = ${tx.tenantId} and c.run_id = ${runId} and c.anchor = o.anchor and c.state = 'planned'`;
 }
 
 /** The rows a push just wrote, in the caller's transaction. */
@@ -225,7 +246,8 @@ async function announce(tx: TenantTx, scope: ApplyScope, op: ChangeOp, rows: rea
 }
 
 /**
- * Settles what has no open row left: its link now answers for this version of the object. Stale rows and
+ * Settles what has no open row left: its link now answers for this version of the object, and what
+ * that says is the base of the next three-way comparison, written or not. Stale rows and
  * those of a last Admin stay open, so the next run decides them again; failed ones wait until their source changes.
  */
 export async function settleLinks(
@@ -235,6 +257,7 @@ export async function settleLinks(
 ): Promise<number> {
   const result = await tx.sql`
     update links l set settled_version = m.version,
+      applied = case when l.state in ('linked', 'missing') then coalesce(m.mapped, '{}') else l.applied end,
       state = case when l.state in ('linked', 'missing') then case when m.absent_since is null then 'linked' else 'missing' end else l.state end,
       updated_at = now()
     from mirror_objects m

@@ -41,7 +41,10 @@ type ObjectRow = {
 /** In the order of `anchors`; an anchor without a mirror object is left out. */
 export async function loadSubjects(tx: TenantTx, query: SubjectQuery): Promise<Subject[]> {
   const objects = await selectObjects(tx, query);
-  const unlinked = objects.filter((row) => row.userId === null && !row.isDeleted && !row.isAbsent && row.isInScope);
+  // whom a person wants as a user of its own is nobody's match: nothing of the candidate may flow into it
+  const unlinked = objects.filter(
+    (row) => row.userId === null && row.matchedBy !== 'create' && !row.isDeleted && !row.isAbsent && row.isInScope,
+  );
   const [candidates, rules] = await Promise.all([selectCandidates(tx, query, unlinked), selectRules(tx, query)]);
   const userIds = new Set<UserId>();
   for (const row of objects) {
