@@ -1,6 +1,6 @@
 /** Commands about runs: plan, approve, discard, apply, run, runs. They execute in process, under the run's own fence. */
 import type { Command } from 'commander';
-import { RollcallError } from '../core/errors.ts';
+import { isRollcallError, RollcallError } from '../core/errors.ts';
 import { isUuid, type ConnectionId, type RunId } from '../core/ids.ts';
 import { changeKinds, type ChangeKind, type RunMode } from '../core/vocabulary.ts';
 import type { Change, RunSummary } from '../reconciliation/reconciliation.ts';
@@ -183,7 +183,13 @@ async function apply(context: CommandContext, at: TenantWork, runId: RunId): Pro
   const run = await at.office.reconciliation.getRun(at.tenantId, runId);
   switch (run.status) {
     case 'queued':
-      return execute(context, at, runId);
+      try {
+        return await execute(context, at, runId);
+      } catch (error) {
+        // a worker took it up at the same moment
+        if (!isRollcallError(error, 'run_live') && !isRollcallError(error, 'fenced')) throw error;
+        return watch(context, at, runId);
+      }
     case 'running':
       return watch(context, at, runId);
     case 'planned':

@@ -120,7 +120,7 @@ function addTokenCommands(tokens: Command, context: CommandContext): void {
         if (made.token.kind === 'scim') {
           const { publicUrl } = at.office.config.http;
           const base = publicUrl?.replace(/\/+$/, '') ?? 'https://YOUR-HOST';
-          environment.stderr.write(`The identity provider's base URL is ${base}/scim/v2\n`);
+          environment.stderr.write(`The identity provider's base URL is ${base}/scim/v2/${made.token.connectionId}\n`);
         }
       });
     });
