@@ -255,6 +255,8 @@ export async function settleLinks(
   scope: ApplyScope,
   anchors: readonly string[] | null = null,
 ): Promise<number> {
+  // put together from parts: one text for both cases would get a plan that reads every link for a single push
+  const among = anchors === null ? tx.sql`` : tx.sql`and l.anchor = any(${anchors as string[]})`;
   const result = await tx.sql`
     update links l set settled_version = m.version,
       applied = case when l.state in ('linked', 'missing') then coalesce(m.mapped, '{}') else l.applied end,
@@ -262,7 +264,7 @@ export async function settleLinks(
       updated_at = now()
     from mirror_objects m
     where l.tenant_id = ${tx.tenantId} and l.connection_id = ${scope.connectionId}
-      and (${anchors as string[] | null}::text[] is null or l.anchor = any(${anchors as string[] | null}::text[]))
+      ${among}
       and m.tenant_id = l.tenant_id and m.connection_id = l.connection_id and m.kind = 'user' and m.anchor = l.anchor
       and l.settled_version <> m.version
       and not exists (

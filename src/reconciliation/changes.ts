@@ -121,14 +121,14 @@ export type ChangeFilter = {
 
 /** Rows of a plan in the order in which they are applied, or of one user, newest run first. */
 export function selectChanges(tx: TenantTx, filter: ChangeFilter): Promise<Change[]> {
-  return tx.sql<Change[]>`
+  const { sql } = tx;
+  return sql<Change[]>`
     select ${selectList(tx)} from changes c
-    where c.tenant_id = ${tx.tenantId}
-      and (${filter.runId ?? null}::uuid is null or c.run_id = ${filter.runId ?? null}::uuid)
-      and (${filter.userId ?? null}::uuid is null or c.user_id = ${filter.userId ?? null}::uuid)
-      and (${filter.kind ?? null}::text is null or c.kind = ${filter.kind ?? null}::text)
-      and (${filter.state ?? null}::text is null or c.state = ${filter.state ?? null}::text)
-      and c.seq > ${filter.afterSeq ?? -1}
+    where c.tenant_id = ${tx.tenantId} and c.seq > ${filter.afterSeq ?? -1}
+      ${filter.runId === undefined ? sql`` : sql`and c.run_id = ${filter.runId}`}
+      ${filter.userId === undefined ? sql`` : sql`and c.user_id = ${filter.userId}`}
+      ${filter.kind === undefined ? sql`` : sql`and c.kind = ${filter.kind}`}
+      ${filter.state === undefined ? sql`` : sql`and c.state = ${filter.state}`}
     order by c.run_id desc, c.seq limit ${filter.limit}`;
 }
 

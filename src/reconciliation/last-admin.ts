@@ -19,7 +19,7 @@ export async function shieldLastAdmin(
     join grants g on g.tenant_id = c.tenant_id and g.user_id = c.user_id and g.role = 'admin'
     join users u on u.tenant_id = c.tenant_id and u.id = c.user_id and u.status = 'active'
     where c.tenant_id = ${tx.tenantId} and c.run_id = ${runId} and c.state in ('planned', 'held')
-      and (${seqs as number[] | null}::int[] is null or c.seq = any(${seqs as number[] | null}::int[]))
+      ${seqs === null ? tx.sql`` : tx.sql`and c.seq = any(${seqs as number[]}::int[])`}
       and (c.op in ('suspend', 'remove')
         or (c.op = 'revoke' and c.role = 'admin' and c.organization_id = g.organization_id and c.grant_source = g.source
           and not exists (
