@@ -35,7 +35,6 @@ export type { Connection } from './connections-store.ts';
 export type { Explanation } from './explain.ts';
 export type { Expectation, PushContext, PushedGroup, PushedUser, Pushes, Written } from './push-types.ts';
 export type { Approval, RunRequest } from './requests.ts';
-export { reconciliationRoutes } from './routes.ts';
 export type { ExecuteOptions, Progress, RunDeps } from './run.ts';
 export type { RunFilter, RunSummary } from './runs-store.ts';
 export { createScheduledRuns, setNextSlots } from './scheduled-runs.ts';
