@@ -85,7 +85,7 @@ export function evaluateGuards(counts: GuardCounts, limits: GuardLimits): Breach
       'privileged_grants',
       counts.privilegedGrants,
       null,
-      `${counts.privilegedGrants} privileged role grants wait for a person.`,
+      `${counts.privilegedGrants} ${counts.privilegedGrants === 1 ? 'grant of a privileged role waits' : 'grants of privileged roles wait'} for a person.`,
     );
   }
   if (!counts.isFirstRun && exceeds(counts.joiners, links, limits.joiners)) {

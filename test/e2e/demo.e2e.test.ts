@@ -30,7 +30,7 @@ describe('npm run demo', () => {
       /of Contoso Entra: held, it waits for a person/,
       /Joiners: 3\d\d\n {2}WHO +WHAT +WHY\n/,
       /\.\.\. and 3\d\d more/,
-      /- 1\d privileged role grants wait for a person/,
+      /- 1\d grants of privileged roles wait for a person/,
       /Conflicts: 1\n {2}WHO +WHY\n {2}Dana Whitfield +Dana Whitfield has the same username and is protected/,
       /approves exactly this plan, digest [0-9a-f]{12}/,
       /Pat Okafor +pat\.okafor@contoso\.example +active +user in Americas/,
