@@ -29,6 +29,7 @@ import {
   type ConnectionRow,
   type RoleMappingRow,
 } from './connections-store.ts';
+import { queueObjectRun } from './object-runs.ts';
 import { resolveOrganization, wantedMappings } from './role-mapping-targets.ts';
 import { pushedMappings } from './pushed-mappings.ts';
 
@@ -140,6 +141,8 @@ export async function updateConnection(
     });
     await insertVersion(tx, id, version, withoutSecrets(document), actor);
     await replaceRoleMappings(tx, id, await wantedMappings(tx, document, organizationId));
+    // what is pushed comes when the provider likes: what it said already is decided anew now
+    if (row.kind === 'scim' && row.status === 'active') await queueObjectRun(tx, id, version);
     await recordEvent(tx, { actor, action: 'connection.changed', target: `connection:${id}`, details: { version } });
     return toConnection(await mustFind(tx, id));
   });
@@ -205,6 +208,9 @@ function setStatus(
     const nextRunAt =
       status === 'active' && row.cron !== null ? deps.nextSlot(row.cron, row.timeZone, deps.now()) : null;
     await updateConnectionRow(tx, id, { status, statusReason: reason, nextRunAt });
+    // pushes of the pause wrote the mirror only
+    if (row.kind === 'scim' && status === 'active' && row.status !== 'active')
+      await queueObjectRun(tx, id, row.version);
     const action = status === 'active' ? 'connection.resumed' : 'connection.paused';
     await recordEvent(tx, { actor, action, target: `connection:${id}`, details: { reason } });
   });

@@ -6,7 +6,7 @@
 import { hash } from 'node:crypto';
 import { decideSubject } from '../core/decide.ts';
 import { RollcallError } from '../core/errors.ts';
-import { newId, type ConnectionId, type RunId } from '../core/ids.ts';
+import type { RunId } from '../core/ids.ts';
 import type { Mapper } from '../core/mapping.ts';
 import type { Draft, Subject } from '../core/subject.ts';
 import { textKey } from '../core/text-keys.ts';
@@ -19,6 +19,7 @@ import { openConnection, type ConnectionsDeps, type OpenConnection } from './con
 import { decisionContext } from './decision-context.ts';
 import { keysOf } from './mirror-keys.ts';
 import { pinGroupNames } from './mirror.ts';
+import { queueObjectRun } from './object-runs.ts';
 import { membersBelow, writeEdges } from './push-members.ts';
 import type { Expectation, PushContext, PushedGroup, PushedUser, Pushes, Written } from './push-types.ts';
 import { mapperOf } from './read-directory.ts';
@@ -322,12 +323,4 @@ async function standingRun(tx: TenantTx, connection: OpenConnection): Promise<Ru
     values (${tx.tenantId}, ${id}, ${connection.connection.id}, ${connection.row.version}, 'push', 'auto', 'succeeded', 'push', now())
     on conflict do nothing`;
   return id;
-}
-
-async function queueObjectRun(tx: TenantTx, connectionId: ConnectionId, version: number): Promise<void> {
-  await tx.sql`
-    insert into runs (tenant_id, id, connection_id, connection_version, kind, mode, status, requested_by)
-    select ${tx.tenantId}, ${newId()}, ${connectionId}, ${version}, 'object', 'auto', 'queued', 'push'
-    where not exists (
-      select 1 from runs where tenant_id = ${tx.tenantId} and connection_id = ${connectionId} and kind = 'object' and status = 'queued')`;
 }
