@@ -27,6 +27,7 @@ import { readDirectory, type Read } from './read-directory.ts';
 import { dropOwnStage } from './stage.ts';
 import { refreshStatistics } from './statistics.ts';
 import {
+  beat,
   checkFence,
   claimRun,
   finishRun,
@@ -335,20 +336,18 @@ class LiveRun {
 
   /** A failed run changes nobody: what was applied before the fault is recorded on its rows. */
   async fail(error: unknown): Promise<void> {
-    if (isRollcallError(error, 'fenced') || this.#stop.signal.aborted) {
-      this.#log.warn({ err: error }, 'run stopped: no longer ours');
-      return;
-    }
+    const isStopping = this.#options.signal.aborted;
+    let isOurs = !isRollcallError(error, 'fenced') && !this.#stop.signal.aborted;
+    if (isOurs && (isStopping || isPassingFailure(error))) {
+      // nothing is wrong with the run: the queue gives it to a worker again, which finds it where this one left it
+      isOurs = await this.#deps.db.tenant(this.#run.tenantId, (tx) => handOver(tx, this.#run));
+      if (isOurs) this.#log.info({ phase: this.#phase, ...(isStopping ? {} : { err: error }) }, 'run handed over');
+      if (isOurs && isStopping) return;
+      if (isOurs) throw error;
+    } else if (isOurs) isOurs = await this.#deps.db.tenant(this.#run.tenantId, (tx) => beat(tx, this.#run));
+    if (!isOurs) return this.#log.warn({ err: error }, 'run stopped: no longer ours');
     const known =
       error instanceof RollcallError ? error : new RollcallError('internal', describeError(error), { cause: error });
-    const isStopping = this.#options.signal.aborted;
-    if (isStopping || isPassingFailure(error)) {
-      // nothing is wrong with the run: the queue gives it to a worker again, which finds it where this one left it
-      await this.#deps.db.tenant(this.#run.tenantId, (tx) => handOver(tx, this.#run));
-      this.#log.info({ phase: this.#phase, ...(isStopping ? {} : { err: error }) }, 'run handed over');
-      if (isStopping) return;
-      throw error;
-    }
     this.#log.error({ err: error, phase: this.#phase }, 'run failed');
     await this.#fenced(async (tx) => {
       await finishRun(tx, this.#run.id, {

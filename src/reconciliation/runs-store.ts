@@ -149,11 +149,12 @@ export async function checkFence(tx: TenantTx, run: { readonly id: RunId; readon
   );
 }
 
-/** Gives the run back to the queue, where it stands: another worker goes on with it at once. */
-export async function handOver(tx: TenantTx, run: { readonly id: RunId; readonly epoch: number }): Promise<void> {
-  await tx.sql`
+/** Gives the run back to the queue, where it stands: another worker goes on with it. False: it is no longer ours. */
+export async function handOver(tx: TenantTx, run: { readonly id: RunId; readonly epoch: number }): Promise<boolean> {
+  const result = await tx.sql`
     update runs set status = 'queued'
     where tenant_id = ${tx.tenantId} and id = ${run.id} and epoch = ${run.epoch} and status = 'running'`;
+  return result.count === 1;
 }
 
 export async function beat(tx: TenantTx, run: { readonly id: RunId; readonly epoch: number }): Promise<boolean> {

@@ -1,6 +1,6 @@
 /** The worker: the minute tick, the jobs of the queue, and the periodic jobs handed in by app. */
 import { schedule as scheduleTask, type Logger as CronLogger, type ScheduledTask } from 'node-cron';
-import { RollcallError } from '../core/errors.ts';
+import { describeError, RollcallError } from '../core/errors.ts';
 import type { RunId, TenantId } from '../core/ids.ts';
 import type { Clock } from '../platform/clock.ts';
 import type { Logger } from '../platform/logger.ts';
@@ -112,7 +112,8 @@ async function executeOne(job: RunJob, runId: RunId, options: WorkerOptions, sig
     signal.throwIfAborted();
     logger.info({ durationMs: Math.round(performance.now() - startedAt) }, 'run ended');
   } catch (error) {
-    if (signal.aborted) logger.info({}, 'run handed over: the worker is stopping');
+    // the worker is stopping, or the queue gave the job to another one
+    if (signal.aborted) logger.info({ reason: describeError(signal.reason) }, 'run given up');
     else logger.error({ err: error }, 'run broke off; the queue tries again');
     throw error;
   }

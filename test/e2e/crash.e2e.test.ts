@@ -1,16 +1,8 @@
 /** kill -9 in the middle of an apply: the end state equals that of an undisturbed run (design.md promise 6). */
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { isOpenldapInstalled } from '../servers/openldap.ts';
-import {
-  expectSameRows,
-  holdBeforeGrants,
-  killNow,
-  people,
-  preparePlan,
-  untilHeld,
-  type Planned,
-  type Rows,
-} from './site.ts';
+import { holdBeforeGrants, killNow, people, preparePlan, untilHeld, type Planned } from './site.ts';
+import { expectSameRows, type Rows } from './site-rows.ts';
 
 // side by side: each waits most of its time for a heartbeat that does not come
 let planned: Planned;

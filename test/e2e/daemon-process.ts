@@ -44,6 +44,8 @@ export type RunOptions = {
   readonly env?: Readonly<Record<string, string>>;
   /** Takes what is written as it comes, for a daemon that runs long; then only its first lines are kept. */
   readonly onOutput?: (text: string) => void;
+  /** `npm start` instead of `node src/main.ts serve`. */
+  readonly isNpmStart?: boolean;
   /** A process group of its own: a terminal's Ctrl-C reaches only the parent, which then stops the daemon in order. */
   readonly isDetached?: boolean;
 };
@@ -56,19 +58,18 @@ export function startRollcall({
   args,
   env = {},
   onOutput,
+  isNpmStart = false,
   isDetached = false,
 }: RunOptions): Daemon {
   const { DATABASE_URL: _url, ROLLCALL_MASTER_KEY: _key, ROLLCALL_CONFIG: _config, ...inherited } = process.env;
-  const child = spawn(
-    process.execPath,
-    ['--disable-proto=delete', '--max-semi-space-size=8', '--heap-growing-percent=30', join(root, program), ...args],
-    {
-      cwd: root,
-      env: { ...inherited, ...env },
-      stdio: ['ignore', 'pipe', 'pipe'],
-      detached: isDetached,
-    },
-  );
+  const flags = ['--disable-proto=delete', '--max-semi-space-size=8', '--heap-growing-percent=30'];
+  const command = isNpmStart ? ['npm', 'start', '--'] : [process.execPath, ...flags, join(root, program)];
+  const child = spawn(command[0] ?? '', [...command.slice(1), ...args], {
+    cwd: root,
+    env: { ...inherited, ...env },
+    stdio: ['ignore', 'pipe', 'pipe'],
+    detached: isDetached,
+  });
   const lines: LogLine[] = [];
   const waiting = new Set<() => void>();
   let stderr = '';

@@ -2,16 +2,8 @@
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 import { isOpenldapInstalled } from '../servers/openldap.ts';
 import { startCutProxy } from '../setup/cut-proxy.ts';
-import {
-  expectSameRows,
-  holdBeforeGrants,
-  preparePlan,
-  untilHeld,
-  type Planned,
-  type Rows,
-  type Site,
-  type SiteDaemon,
-} from './site.ts';
+import { holdBeforeGrants, preparePlan, untilHeld, type Planned, type Site, type SiteDaemon } from './site.ts';
+import { expectSameRows, type Rows } from './site-rows.ts';
 
 let planned: Planned;
 let undisturbed: Rows;
@@ -101,7 +93,7 @@ describe.skipIf(!isOpenldapInstalled())('a database connection that is lost', { 
     await using site = await planned.clone();
     const proxy = await startCutProxy(site.url);
     try {
-      const daemon = await site.start(proxy.url);
+      const daemon = await site.start({ databaseUrl: proxy.url });
       const letGo = await holdBeforeGrants(site);
       await daemon.approve();
       await untilHeld(site);
