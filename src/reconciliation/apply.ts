@@ -72,8 +72,8 @@ async function setOutdatedAside(tx: TenantTx, runId: RunId): Promise<void> {
     where c.tenant_id = ${tx.tenantId} and c.run_id = ${runId} and c.anchor = o.anchor and c.state = 'planned'`;
 }
 
-/** The rows a push just wrote, in the caller's transaction. */
-export async function applyPushed(tx: TenantTx, scope: ApplyScope, seqs: readonly number[]): Promise<void> {
+/** The rows a push just wrote, in the caller's transaction; returns the anchors that stay open (see `settleLinks`). */
+export async function applyPushed(tx: TenantTx, scope: ApplyScope, seqs: readonly number[]): Promise<Set<string>> {
   const rows = await selectBySeq(tx, scope.runId, seqs);
   const byClass = Map.groupBy(rows, (row) => row.class);
   for (const changeClass of changeClasses) {
@@ -88,6 +88,8 @@ export async function applyPushed(tx: TenantTx, scope: ApplyScope, seqs: readonl
     'conflict',
     turned.filter((row) => row.state === 'planned'),
   );
+  const open = turned.filter((row) => row.state === 'stale' || row.cause === 'last_admin');
+  return new Set(open.flatMap((row) => (row.anchor === null ? [] : [row.anchor])));
 }
 
 async function applyChunk(
@@ -250,26 +252,36 @@ async function announce(tx: TenantTx, scope: ApplyScope, op: ChangeOp, rows: rea
  * that says is the base of the next three-way comparison, written or not. Stale rows and
  * those of a last Admin stay open, so the next run decides them again; failed ones wait until their source changes.
  */
-export async function settleLinks(
-  tx: TenantTx,
-  scope: ApplyScope,
-  anchors: readonly string[] | null = null,
-): Promise<number> {
-  // put together from parts: one text for both cases would get a plan that reads every link for a single push
-  const among = anchors === null ? tx.sql`` : tx.sql`and l.anchor = any(${anchors as string[]})`;
+export async function settleLinks(tx: TenantTx, scope: ApplyScope): Promise<number> {
   const result = await tx.sql`
-    update links l set settled_version = m.version,
-      applied = case when l.state in ('linked', 'missing') then coalesce(m.mapped, '{}') else l.applied end,
-      state = case when l.state in ('linked', 'missing') then case when m.absent_since is null then 'linked' else 'missing' end else l.state end,
-      updated_at = now()
-    from mirror_objects m
-    where l.tenant_id = ${tx.tenantId} and l.connection_id = ${scope.connectionId}
-      ${among}
-      and m.tenant_id = l.tenant_id and m.connection_id = l.connection_id and m.kind = 'user' and m.anchor = l.anchor
-      and l.settled_version <> m.version
+    ${settleStatement(tx, scope.connectionId)}
       and not exists (
         select 1 from changes c
         where c.tenant_id = l.tenant_id and c.run_id = ${scope.runId} and c.connection_id = l.connection_id and c.anchor = l.anchor
           and (c.state in ('planned', 'held', 'stale') or c.cause = 'last_admin'))`;
   return result.count;
+}
+
+/**
+ * The same for pushed objects, whose open ones the caller knows: asking the change rows would read the whole standing
+ * run of the day.
+ */
+export async function settlePushed(
+  tx: TenantTx,
+  connectionId: ConnectionId,
+  anchors: readonly string[],
+): Promise<void> {
+  await tx.sql`${settleStatement(tx, connectionId)} and l.anchor = any(${anchors as string[]})`;
+}
+
+function settleStatement(tx: TenantTx, connectionId: ConnectionId) {
+  return tx.sql`
+    update links l set settled_version = m.version,
+      applied = case when l.state in ('linked', 'missing') then coalesce(m.mapped, '{}') else l.applied end,
+      state = case when l.state in ('linked', 'missing') then case when m.absent_since is null then 'linked' else 'missing' end else l.state end,
+      updated_at = now()
+    from mirror_objects m
+    where l.tenant_id = ${tx.tenantId} and l.connection_id = ${connectionId}
+      and m.tenant_id = l.tenant_id and m.connection_id = l.connection_id and m.kind = 'user' and m.anchor = l.anchor
+      and l.settled_version <> m.version`;
 }

@@ -13,7 +13,7 @@ import { textKey } from '../core/text-keys.ts';
 import type { ObjectKind } from '../core/vocabulary.ts';
 import { databaseErrorCode } from '../db/db.ts';
 import type { TenantTx } from '../db/db.ts';
-import { applyPushed, settleLinks } from './apply.ts';
+import { applyPushed, settlePushed } from './apply.ts';
 import { insertChanges, toNewChanges } from './changes.ts';
 import { openConnection, type ConnectionsDeps, type OpenConnection } from './connections.ts';
 import { decisionContext } from './decision-context.ts';
@@ -228,47 +228,60 @@ async function settle(tx: TenantTx, opened: Opened, anchors: readonly string[]):
   const { connection, context } = opened;
   if (anchors.length === 0 || connection.connection.status !== 'active') return;
   if (anchors.length > inRequestUsers) return queueObjectRun(tx, context.connectionId, connection.row.version);
-  const decision = await decisionContext(tx, connection, opened.deps);
+  const [decision, desired] = await Promise.all([
+    decisionContext(tx, connection, opened.deps),
+    desiredOfAnchors(tx, context.connectionId, anchors),
+  ]);
   const subjects = await loadSubjects(tx, {
     connectionId: context.connectionId,
     anchors,
-    desired: await desiredOfAnchors(tx, context.connectionId, anchors),
+    desired,
     correlation: connection.policy.correlation,
     provenDomains: [...decision.provenDomains],
   });
-  const decided: { subject: Subject; drafts: Draft[] }[] = [];
+  const decided: Decided[] = [];
   for (const subject of subjects) {
     const drafts = (await keepUsernamesUnique(tx, decideSubject(subject, decision))).map((draft) =>
       privilegedToCase(draft),
     );
     if (drafts.length > 0) decided.push({ subject, drafts });
   }
+  const open = decided.length === 0 ? new Set<string>() : await applyDecided(tx, opened, decided);
+  await settlePushed(
+    tx,
+    context.connectionId,
+    anchors.filter((anchor) => !open.has(anchor)),
+  );
+}
+
+type Decided = { readonly subject: Subject; readonly drafts: readonly Draft[] };
+
+/** Writes the rows into the day's standing run and applies them; returns the anchors that stay open. */
+async function applyDecided(tx: TenantTx, opened: Opened, decided: readonly Decided[]): Promise<Set<string>> {
+  const { connection, context } = opened;
   const scope = {
     runId: await standingRun(tx, connection),
     connectionId: context.connectionId,
     connectionName: connection.row.name,
   };
-  if (decided.length > 0) {
-    const total = decided.reduce((sum, one) => sum + one.drafts.length, 0);
-    const seqs = await tx.sql<
-      { seq: number }[]
-    >`select nextval('push_change_seq')::int as seq from generate_series(1, ${total}) order by 1`;
-    let next = 0;
-    const rows = decided.flatMap(({ subject, drafts }) =>
-      toNewChanges(subject, drafts, 0).map((row) => ({ ...row, seq: seqs[next++]?.seq ?? 0 })),
-    );
-    await insertChanges(
-      tx,
-      { runId: scope.runId, connectionId: context.connectionId, requestId: context.requestId },
-      rows,
-    );
-    await applyPushed(
-      tx,
-      scope,
-      rows.map((row) => row.seq),
-    );
-  }
-  await settleLinks(tx, scope, anchors);
+  const total = decided.reduce((sum, one) => sum + one.drafts.length, 0);
+  const seqs = await tx.sql<
+    { seq: number }[]
+  >`select nextval('push_change_seq')::int as seq from generate_series(1, ${total}) order by 1`;
+  let next = 0;
+  const rows = decided.flatMap(({ subject, drafts }) =>
+    toNewChanges(subject, drafts, 0).map((row) => ({ ...row, seq: seqs[next++]?.seq ?? 0 })),
+  );
+  await insertChanges(
+    tx,
+    { runId: scope.runId, connectionId: context.connectionId, requestId: context.requestId },
+    rows,
+  );
+  return applyPushed(
+    tx,
+    scope,
+    rows.map((row) => row.seq),
+  );
 }
 
 /** A push never gives a privileged role by itself: a person decides (scim.md rule 16). */
