@@ -44,17 +44,31 @@ async function startRun(
   await inTenant(context, command, async (at) => {
     const { reconciliation } = at.office;
     const connection = await reconciliation.findConnection(at.tenantId, reference);
-    const runId = await reconciliation.requestRun({
-      tenantId: at.tenantId,
-      connectionId: connection.id,
-      read: options.full === true ? 'full' : 'delta',
-      mode,
-      requestedBy: context.actor,
-    });
+    const wish = { mode, read: options.full === true ? 'full' : 'delta', requestedBy: context.actor } as const;
+    const runId = await reconciliation
+      .requestRun({ ...wish, tenantId: at.tenantId, connectionId: connection.id })
+      .catch((error: unknown) => nameLiveRun(at, connection.id, error));
     const ended = await execute(context, at, runId);
     const run = await followSame(at, ended);
     await printPlan(context, at, run, options.rows);
+    if (run.status === 'queued') {
+      const cancel = `rollcall runs cancel ${run.id}${at.sameTenant}`;
+      context.environment.stderr.write(`Interrupted: a worker goes on with this run. To stop it: ${cancel}\n`);
+    }
     context.setExitCode(exitCodeOfRun(run, mode, options.exitCode === true));
+  });
+}
+
+/** A run that is in the way is named, so that it can be watched or stopped. */
+async function nameLiveRun(at: TenantWork, connectionId: ConnectionId, error: unknown): Promise<never> {
+  if (!isRollcallError(error, 'run_live')) throw error;
+  const runs = await at.office.reconciliation.listRuns(at.tenantId, { connectionId, limit: 10 });
+  const live = runs.find((run) => run.status === 'running' || run.status === 'queued');
+  if (live === undefined) throw error;
+  const call = (name: string): string => `rollcall runs ${name} ${live.id}${at.sameTenant}`;
+  throw new RollcallError('run_live', `A run of ${live.connectionName} is ${live.status} already.`, {
+    cause: error,
+    remedy: `Wait for it: ${call('watch')}, or stop it: ${call('cancel')}`,
   });
 }
 

@@ -5,7 +5,7 @@ import type { NewToken } from '../access/access.ts';
 import type { AuditEvent } from '../audit/audit.ts';
 import { RollcallError } from '../core/errors.ts';
 import { inOffice, inTenant, parseCount, readPages, type CommandContext, type TenantWork } from './context.ts';
-import { formatTime, printObject, printRows, type Column } from './output.ts';
+import { cellText, cutToWidth, formatTime, printObject, printRows, type Column } from './output.ts';
 
 export function addTenantCommands(program: Command, context: CommandContext): void {
   addOrganizationCommands(program.command('orgs').description('organizations'), context);
@@ -283,7 +283,7 @@ async function sleepUntilStop(
 
 function renderEvent(event: AuditEvent, isJson: boolean): string {
   if (isJson) return `${JSON.stringify(event)}\n`;
-  return `${auditColumns.map((column) => column.value(event)).join('  ')}\n`;
+  return `${auditColumns.map((column) => cellText(column.value(event))).join('  ')}\n`;
 }
 
 const auditColumns = [
@@ -291,4 +291,15 @@ const auditColumns = [
   { title: 'actor', value: (row) => row.actor },
   { title: 'action', value: (row) => row.action },
   { title: 'target', value: (row) => row.target },
+  { title: 'details', value: describeDetails },
 ] satisfies Column<AuditEvent>[];
+
+const longestDetails = 100;
+
+/** `command=plan, reason=holiday`; lists and objects are for -o ndjson. */
+function describeDetails({ details }: AuditEvent): string | null {
+  const words = Object.entries(details).flatMap(([name, value]) =>
+    typeof value === 'string' || typeof value === 'number' || typeof value === 'boolean' ? [`${name}=${value}`] : [],
+  );
+  return words.length === 0 ? null : cutToWidth(words.join(', '), longestDetails);
+}
