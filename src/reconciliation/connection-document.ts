@@ -4,11 +4,12 @@
  * connector itself.
  */
 import { z } from 'zod';
+import type { Connector } from '../connectors/contract/contract.ts';
 import { RollcallError } from '../core/errors.ts';
 import { describeInputFault, inputFaults, type InputFault } from '../core/input-faults.ts';
 import { guardLimitsSchema, mappingSchema, policySchema } from '../core/policy.ts';
 import { grantableRoles } from '../core/roles.ts';
-import { connectionKinds, correlationKeys } from '../core/vocabulary.ts';
+import { connectionKinds, correlationKeys, type ConnectionKind } from '../core/vocabulary.ts';
 
 const target = {
   role: z.enum(grantableRoles).describe('The role to give.'),
@@ -63,11 +64,14 @@ export const connectionDocument = z.strictObject({
 });
 export type ConnectionDocument = z.output<typeof connectionDocument>;
 
-/** Throws invalid_input that names every fault with its path. */
-export function parseConnectionDocument(value: unknown): ConnectionDocument {
+/** Throws invalid_input that names every fault with its path; `more` finds those of parts that others know. */
+export function parseConnectionDocument(
+  value: unknown,
+  more: (value: unknown) => readonly InputFault[] = () => [],
+): ConnectionDocument {
   const parsed = connectionDocument.safeParse(value);
   if (parsed.success) return parsed.data;
-  throw faultyDocument(inputFaults(parsed.error, connectionDocument));
+  throw faultyDocument([...inputFaults(parsed.error, connectionDocument), ...more(value)]);
 }
 
 export function faultyDocument(faults: readonly InputFault[]): RollcallError {
@@ -78,4 +82,38 @@ export function faultyDocument(faults: readonly InputFault[]): RollcallError {
     [`The connection document has ${count}; nothing was saved:`, ...lines.map((line) => `  ${line}`)].join('\n'),
     { details: { faults: lines } },
   );
+}
+
+const sections = z.object({
+  kind: z.enum(connectionKinds),
+  settings: z.unknown().optional(),
+  secrets: z.unknown().optional(),
+});
+
+/** Of a document that is faulty elsewhere: a person corrects it once, not fault by fault. */
+export function faultsOfSections(connectors: ReadonlyMap<ConnectionKind, Connector>, value: unknown): InputFault[] {
+  const { data } = sections.safeParse(value);
+  const connector = data === undefined ? undefined : connectors.get(data.kind);
+  if (data === undefined || connector === undefined) return [];
+  const settings = connector.settingsSchema.safeParse(data.settings ?? {});
+  const secrets = connector.secretsSchema.safeParse(data.secrets);
+  return [
+    ...(settings.success ? [] : faultsIn('settings', settings.error, connector.settingsSchema)),
+    // an update may leave them out
+    ...(data.secrets === undefined || secrets.success
+      ? []
+      : faultsIn('secrets', secrets.error, connector.secretsSchema)),
+  ];
+}
+
+export function faultsIn(section: string, error: z.ZodError, schema: z.ZodType): InputFault[] {
+  return inputFaults(error, schema).map((fault) => ({ ...fault, path: [section, ...fault.path] }));
+}
+
+/** A connection that is pushed to has none. */
+export function requireNoSettings(value: unknown): unknown {
+  const schema = z.strictObject({});
+  const parsed = schema.safeParse(value);
+  if (parsed.success) return parsed.data;
+  throw faultyDocument(faultsIn('settings', parsed.error, schema));
 }

@@ -23,8 +23,9 @@ describe('connections', () => {
       name: '',
       ceiling: 'emperor',
       surprise: true,
+      settings: { surprise: true },
     });
-    await expect(bad).rejects.toThrow(/name:.*ceiling:.*surprise/s);
+    await expect(bad).rejects.toThrow(/name:.*ceiling:.*surprise.*settings/s);
     expect(await engine.reconciliation.listConnections(engine.tenantId)).toHaveLength(1);
   });
 

@@ -4,7 +4,6 @@ import { z } from 'zod';
 import { recordEvent } from '../audit/audit.ts';
 import type { Connector, TestStep } from '../connectors/contract/contract.ts';
 import { RollcallError } from '../core/errors.ts';
-import { inputFaults, type InputFault } from '../core/input-faults.ts';
 import { newId, type ConnectionId, type TenantId } from '../core/ids.ts';
 import { compileMapper } from '../core/mapping.ts';
 import { mappingSchema, policySchema, type Mapping, type Policy } from '../core/policy.ts';
@@ -13,7 +12,14 @@ import { textKey } from '../core/text-keys.ts';
 import type { ConnectionKind } from '../core/vocabulary.ts';
 import type { Db, TenantTx } from '../db/db.ts';
 import type { SecretBox } from '../platform/secrets.ts';
-import { faultyDocument, parseConnectionDocument, type ConnectionDocument } from './connection-document.ts';
+import {
+  faultsIn,
+  faultsOfSections,
+  faultyDocument,
+  parseConnectionDocument,
+  requireNoSettings,
+  type ConnectionDocument,
+} from './connection-document.ts';
 import {
   insertConnection,
   insertVersion,
@@ -59,7 +65,7 @@ export async function createConnection(
   tenantId: TenantId,
   value: unknown,
 ): Promise<Connection> {
-  const document = parseConnectionDocument(value);
+  const document = parseConnectionDocument(value, (faulty) => faultsOfSections(deps.connectors, faulty));
   checkDocument(deps, document);
   return deps.db.tenant(tenantId, async (tx) => {
     if ((await selectConnectionByName(tx, document.name)) !== null) {
@@ -101,7 +107,7 @@ export async function updateConnection(
   id: ConnectionId,
   value: unknown,
 ): Promise<Connection> {
-  const document = parseConnectionDocument(value);
+  const document = parseConnectionDocument(value, (faulty) => faultsOfSections(deps.connectors, faulty));
   return deps.db.tenant(tenantId, async (tx) => {
     const row = await mustFind(tx, id);
     if (row.kind !== document.kind) {
@@ -224,7 +230,7 @@ export async function* testConnection(
   signal: AbortSignal,
 ): AsyncGenerator<TestStep> {
   if ('document' in what) {
-    const document = parseConnectionDocument(what.document);
+    const document = parseConnectionDocument(what.document, (faulty) => faultsOfSections(deps.connectors, faulty));
     const checked = checkDocument(deps, document);
     yield* mustHaveConnector(deps, document.kind).test({ ...checked, attributes: [], signal });
     return;
@@ -293,7 +299,7 @@ function checkDocument(deps: ConnectionsDeps, document: ConnectionDocument, with
   if (connector === undefined) {
     if (document.kind !== 'scim')
       throw new RollcallError('invalid_input', `Connections of kind ${document.kind} are not available yet.`);
-    return { settings: noSettings(document.settings), secrets: {} };
+    return { settings: requireNoSettings(document.settings), secrets: {} };
   }
   const settings = connector.settingsSchema.safeParse(document.settings);
   const secrets = withSecrets
@@ -304,18 +310,6 @@ function checkDocument(deps: ConnectionsDeps, document: ConnectionDocument, with
     ...(settings.success ? [] : faultsIn('settings', settings.error, connector.settingsSchema)),
     ...(secrets.success ? [] : faultsIn('secrets', secrets.error, connector.secretsSchema)),
   ]);
-}
-
-/** A connection that is pushed to has none. */
-function noSettings(value: unknown): unknown {
-  const schema = z.strictObject({});
-  const parsed = schema.safeParse(value);
-  if (parsed.success) return parsed.data;
-  throw faultyDocument(faultsIn('settings', parsed.error, schema));
-}
-
-function faultsIn(section: string, error: z.ZodError, schema: z.ZodType): InputFault[] {
-  return inputFaults(error, schema).map((fault) => ({ ...fault, path: [section, ...fault.path] }));
 }
 
 function rowValues(deps: ConnectionsDeps, document: ConnectionDocument, tenantId: TenantId, id: ConnectionId) {
