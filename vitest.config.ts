@@ -44,6 +44,9 @@ export default defineConfig({
           globalSetup: ['./test/setup/server.ts'],
           testTimeout: 120_000,
           hookTimeout: 120_000,
+          // each file starts several daemons: one at a time, and beside nothing else
+          fileParallelism: false,
+          sequence: { groupOrder: 1 },
         },
       },
     ],

@@ -28,6 +28,7 @@ import {
   startRollcall,
   writeConfig,
   type Daemon,
+  type LogLine,
   type RunOptions,
 } from './daemon-process.ts';
 import { readRows, type Rows } from './site-rows.ts';
@@ -75,7 +76,6 @@ export type SiteDaemon = {
   readonly daemon: Daemon;
   readonly api: string;
   readonly management: string;
-  readonly pid: number;
   workerPid(): number;
   ask(method: 'GET' | 'POST', path: string, body?: unknown): Promise<Response>;
   /** Approves the waiting plan, which starts applying it. */
@@ -296,10 +296,10 @@ async function openSite({ template, facts, configFile, onClose }: SiteOptions): 
 
 async function startDaemon(facts: Facts, options: RunOptions): Promise<SiteDaemon> {
   const daemon = startRollcall(options);
-  const portOf = async (message: string): Promise<string> =>
-    `http://127.0.0.1:${String((await daemon.line(message))['port'])}`;
-  const management = await portOf('management listening');
-  const api = await portOf('API listening');
+  const urlOf = (line: LogLine): string => `http://127.0.0.1:${String(line['port'])}`;
+  const management = urlOf(await daemon.line('management listening'));
+  const listening = await daemon.line('API listening');
+  const api = urlOf(listening);
   await daemon.line('worker ready');
   const workerPid = (): number =>
     Number(daemon.lines.findLast(({ msg }) => msg === 'worker ready')?.['workerPid'] ?? 0);
@@ -314,7 +314,6 @@ async function startDaemon(facts: Facts, options: RunOptions): Promise<SiteDaemo
     daemon,
     api,
     management,
-    pid: daemon.process.pid ?? 0,
     workerPid,
     ask,
     async approve() {
@@ -327,6 +326,8 @@ async function startDaemon(facts: Facts, options: RunOptions): Promise<SiteDaemo
     },
     async kill() {
       killNow(workerPid());
+      // under npm the daemon is a child of the process that was started
+      killNow(Number(listening['pid']));
       daemon.process.kill('SIGKILL');
       await daemon.exit;
     },
@@ -334,6 +335,8 @@ async function startDaemon(facts: Facts, options: RunOptions): Promise<SiteDaemo
 }
 
 export function killNow(pid: number): void {
+  // 0 and 1 are no processes of ours: our own group, and the first of all
+  if (!(pid > 1)) throw new Error(`${pid} is no process.`);
   try {
     process.kill(pid, 'SIGKILL');
   } catch (error) {
