@@ -71,7 +71,11 @@ export async function membersBelow(
       join mirror_edges e on e.tenant_id = ${tx.tenantId} and e.connection_id = ${connectionId} and e.group_anchor = below.anchor
     )
     select m.anchor from below
-    join mirror_objects m on m.tenant_id = ${tx.tenantId} and m.connection_id = ${connectionId} and m.kind = 'user' and m.anchor = below.anchor
+    -- the limit keeps one look-up each: the planner takes a recursion for large, and would read every user there is
+    cross join lateral (
+      select m.anchor from mirror_objects m
+      where m.tenant_id = ${tx.tenantId} and m.connection_id = ${connectionId} and m.kind = 'user' and m.anchor = below.anchor
+      limit 1) m
     order by m.anchor`;
   return rows.map((row) => row.anchor);
 }
