@@ -230,6 +230,24 @@ describe('guards and plausibility', () => {
     expect((await engine.users()).filter((user) => user.status === 'suspended')).toHaveLength(12);
   });
 
+  test('what waits goes on waiting under the run a person was shown, and nobody is told twice', async () => {
+    const engine = await engineWith(40);
+    await engine.sync();
+    for (let n = 1; n <= 12; n += 1) engine.directory.put({ id: `p${n}`, isActive: false });
+    const shown = await engine.run();
+    engine.directory.put({ id: 'p20', department: 'Sales' });
+    const later = await engine.run();
+    expect([shown.status, later.status, later.counts['sameAs']]).toEqual(['held', 'succeeded', shown.id]);
+    expect((await engine.users()).find((user) => user.name === 'Person 20')?.department).toBe('Sales');
+    const told = await database.db.engine(
+      (tx) => tx.sql`select 1 from outbox_messages where tenant_id = ${engine.tenantId} and type = 'run.held'`,
+    );
+    expect(told).toHaveLength(1);
+    await engine.approve(shown);
+    expect((await engine.users()).filter((user) => user.status === 'suspended')).toHaveLength(12);
+    expect(await engine.changes((await engine.run()).id)).toEqual([]);
+  });
+
   test('an empty directory changes nothing and says why', async () => {
     const engine = await engineWith(30);
     await engine.sync();

@@ -5,15 +5,14 @@
 import { hash } from 'node:crypto';
 import { RollcallError, describeError, isRollcallError } from '../core/errors.ts';
 import type { RunId, TenantId } from '../core/ids.ts';
-import type { Breach } from '../core/guard.ts';
 import { baselineSchema, checkPlausibility, type Implausibility } from '../core/sanity.ts';
 import type { RunPhase } from '../core/vocabulary.ts';
 import { isPassingFailure, type Db, type TenantTx } from '../db/db.ts';
 import { enqueue } from '../outbox/outbox.ts';
 import type { Clock } from '../platform/clock.ts';
 import type { Logger } from '../platform/logger.ts';
-import { applyPlan, settleLinks } from './apply.ts';
-import { countChanges, deleteChanges, digestPlan, type ChangeCount } from './changes.ts';
+import { applyPlan, type ApplyScope } from './apply.ts';
+import { countChanges, deleteChanges, digestPlan } from './changes.ts';
 import { openConnection, type ConnectionsDeps, type OpenConnection } from './connections.ts';
 import { updateConnectionRow } from './connections-store.ts';
 import { decisionContext } from './decision-context.ts';
@@ -25,6 +24,7 @@ import { writePlan } from './plan.ts';
 import { proveAbsence } from './prove.ts';
 import { readDirectory, type Read } from './read-directory.ts';
 import { dropOwnStage } from './stage.ts';
+import { recordApplied, recordPlan, type Plan } from './record.ts';
 import { refreshStatistics } from './statistics.ts';
 import {
   beat,
@@ -34,9 +34,7 @@ import {
   handOver,
   isPoisonous,
   selectRun,
-  selectWaiting,
   setPhase,
-  supersedeRuns,
   type ClaimedRun,
   type RunSummary,
 } from './runs-store.ts';
@@ -221,57 +219,17 @@ class LiveRun {
         where tenant_id = ${tx.tenantId} and id = ${this.#run.id}`;
     });
     const mustStop = this.#run.mode === 'plan' || isFirst || implausible.length > 0;
-    if (outcome.digest !== null && mustStop)
-      return this.#stopAtPlan(open, read, outcome, guard, implausible.length > 0);
-    return 'apply';
+    if (outcome.digest === null || !mustStop) return 'apply';
+    const plan = { counts: outcome.counts, digest: outcome.digest, guard, isHeld: guard !== null };
+    return this.#stopAtPlan(open, read, plan, implausible.length === 0);
   }
 
-  async #stopAtPlan(
-    open: OpenConnection,
-    read: Read | null,
-    plan: { readonly counts: ChangeCount[]; readonly digest: string | null; readonly breaches: readonly Breach[] },
-    guard: Record<string, unknown> | null,
-    isImplausible: boolean,
-  ): Promise<'done'> {
-    const isHeld = isImplausible || plan.breaches.length > 0;
+  async #stopAtPlan(open: OpenConnection, read: Read | null, plan: Plan, isPlausible: boolean): Promise<'done'> {
     await this.#fenced(async (tx) => {
-      const waiting = await selectWaiting(tx, this.#run.connectionId, this.#run.id);
-      const same = plan.digest === null ? undefined : waiting.find((run) => run.digest === plan.digest);
-      await supersedeRuns(
-        tx,
-        waiting.filter((run) => run !== same).map((run) => run.id),
-      );
-      const summary = { changes: plan.counts, seconds: this.#close() };
-      if (same !== undefined) {
-        // the same plan waits already: its approval stays good, and nothing is shown twice
-        await deleteChanges(tx, this.#run.id);
-        await finishRun(tx, this.#run.id, {
-          status: 'superseded',
-          counts: { ...summary, sameAs: same.id },
-          digest: plan.digest,
-          guard,
-          error: null,
-        });
-        return;
-      }
-      await finishRun(tx, this.#run.id, {
-        status: isHeld ? 'held' : 'planned',
-        counts: summary,
-        digest: plan.digest,
-        guard,
-        error: null,
-      });
-      await enqueue(tx, isHeld ? 'run.held' : 'run.planned', {
-        runId: this.#run.id,
-        connection: open.row.name,
-        digest: plan.digest,
-        guard,
-        changes: plan.counts,
-      });
-      if (!isImplausible && read !== null && read.result.mode === 'full')
-        await this.#saveBaseline(tx, read.result.counts);
+      await recordPlan(tx, this.#scope(open), plan, this.#close());
+      if (isPlausible && read !== null && read.result.mode === 'full') await this.#saveBaseline(tx, read.result.counts);
     });
-    this.#log.info({ held: isHeld }, 'run waits for approval');
+    this.#log.info({ held: plan.isHeld }, 'run waits for approval');
     return 'done';
   }
 
@@ -279,7 +237,7 @@ class LiveRun {
 
   async #applyAndRecord(open: OpenConnection, read: Read | null): Promise<void> {
     await this.#enter('apply', {});
-    const scope = { runId: this.#run.id, connectionId: this.#run.connectionId, connectionName: open.row.name };
+    const scope = this.#scope(open);
     const applied = await applyPlan(
       scope,
       (work) => this.#fenced(work),
@@ -288,37 +246,15 @@ class LiveRun {
     await refreshStatistics(this.#deps.db, applied, ['users', 'links', 'grants', 'memberships', 'changes']);
     await this.#enter('record', {});
     await this.#fenced(async (tx) => {
-      const settled = await settleLinks(tx, scope);
-      const counts = await countChanges(tx, this.#run.id);
-      const isHeld = counts.some((row) => row.state === 'held');
-      const isPartly = counts.some((row) => row.state === 'failed' || row.state === 'stale');
-      const waiting = await selectWaiting(tx, this.#run.connectionId, this.#run.id);
-      await supersedeRuns(
-        tx,
-        waiting.map((run) => run.id),
-      );
-      const [stored] = await tx.sql<{ guard: Record<string, unknown> | null }[]>`
-        select guard from runs where tenant_id = ${tx.tenantId} and id = ${this.#run.id}`;
-      await finishRun(tx, this.#run.id, {
-        status: isHeld ? 'held' : isPartly ? 'partly' : 'succeeded',
-        counts: { changes: counts, settled, seconds: this.#close() },
-        digest: await digestPlan(tx, this.#run.id),
-        guard: stored?.guard ?? null,
-        error: null,
-      });
+      await recordApplied(tx, scope, this.#run.connectionVersion, this.#close());
       const reading = this.#fullReading(read);
       if (reading !== null) await this.#saveBaseline(tx, reading);
-      if (!isHeld)
-        await updateConnectionRow(tx, this.#run.connectionId, { approvedVersion: this.#run.connectionVersion });
-      if (counts.length > 0) {
-        await enqueue(tx, isHeld ? 'run.held' : 'run.applied', {
-          runId: this.#run.id,
-          connection: open.row.name,
-          changes: counts,
-        });
-      }
     });
     this.#log.info({ seconds: this.#seconds }, 'run ended');
+  }
+
+  #scope(open: OpenConnection): ApplyScope {
+    return { runId: this.#run.id, connectionId: this.#run.connectionId, connectionName: open.row.name };
   }
 
   /** Of this execution, or of the one that made the plan which is applied now: approved, it is what later ones compare with. */
