@@ -127,12 +127,15 @@ describe.skipIf(!isOpenldapInstalled())('the command line', () => {
   });
 
   it('a second look finds nothing to do, and a hire is a change only where it is asked', async () => {
-    expect((await rollcall('plan', 'Contoso LDAP', '--exit-code')).code).toBe(0);
+    const same = await rollcall('plan', 'Contoso LDAP', '--exit-code');
+    expect([same.code, same.stdout]).toEqual([0, expect.stringContaining('No changes')]);
     await directory.modify(
       `dn: uid=p9,ou=people,${base}\nobjectClass: inetOrgPerson\nuid: p9\ncn: Person 4\nsn: Nine\nmail: p9@contoso.example\n`,
     );
-    expect((await rollcall('plan', 'Contoso LDAP', '--exit-code')).code).toBe(3);
-    expect((await rollcall('run', 'Contoso LDAP')).code).toBe(0);
+    const hire = await rollcall('plan', 'Contoso LDAP', '--exit-code');
+    expect([hire.code, hire.stdout]).toEqual([3, expect.stringContaining('Person 4')]);
+    const run = await rollcall('run', 'Contoso LDAP');
+    expect([run.code, run.stdout]).toEqual([0, expect.stringContaining('succeeded')]);
     const two = await rollcall('users', 'explain', 'Person 4');
     expect([two.code, two.stderr]).toEqual([2, expect.stringMatching(/Several users match Person 4.*Give the id/)]);
   });
