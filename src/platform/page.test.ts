@@ -18,7 +18,10 @@ describe('keyset pages', () => {
     expect(decodeCursor(undefined, key)).toBeNull();
   });
 
-  it.each(['', '%%%', 'bnVsbA', encodeCursor([1, 2]), encodeCursor(['a'])])('refuses the edited cursor %j', (cursor) => {
-    expect(() => decodeCursor(cursor, key)).toThrow(expect.toSatisfy((e) => isRollcallError(e, 'invalid_input')));
-  });
+  it.each(['', '%%%', 'bnVsbA', encodeCursor([1, 2]), encodeCursor(['a'])])(
+    'refuses the edited cursor %j',
+    (cursor) => {
+      expect(() => decodeCursor(cursor, key)).toThrow(expect.toSatisfy((e) => isRollcallError(e, 'invalid_input')));
+    },
+  );
 });
