@@ -20,7 +20,7 @@ type Step =
   | { readonly do: 'team'; readonly team: 'staff' | 'inner' | 'ops'; readonly members: readonly string[] }
   | { readonly do: 'sync' };
 
-const id = fc.constantFrom('p1', 'p2', 'p3', 'p4', 'p5');
+const id = fc.constantFrom('p1', 'p2', 'p3', 'p4');
 const step: fc.Arbitrary<Step> = fc.oneof(
   {
     weight: 4,
@@ -56,8 +56,10 @@ class Model {
 
   /** What a read of this directory makes of everybody; who is hidden is there, so nothing happens. */
   sync({ directory }: Engine): void {
-    const members = (team: string): readonly string[] => directory.teams.get(team)?.members ?? [];
-    const staff = new Set([...members('staff'), ...(members('staff').includes('inner') ? members('inner') : [])]);
+    const members = (team: string): ReadonlySet<string> => {
+      const direct = directory.teams.get(team)?.members ?? [];
+      return new Set([...direct, ...(direct.includes('inner') ? (directory.teams.get('inner')?.members ?? []) : [])]);
+    };
     for (const anchor of new Set([...this.users.keys(), ...directory.people.keys()])) {
       const person = directory.people.get(anchor);
       const known = this.users.get(anchor);
@@ -67,8 +69,8 @@ class Model {
       }
       if (directory.hidden.has(anchor) || (known === undefined && person.isActive === false)) continue;
       const given = new Set<GrantableRole>();
-      if (staff.has(anchor) && !this.excluded.has(anchor)) given.add('user');
-      if (members('ops').includes(anchor)) given.add('view_only_admin');
+      if (members('staff').has(anchor) && !this.excluded.has(anchor)) given.add('user');
+      if (members('ops').has(anchor)) given.add('view_only_admin');
       this.users.set(anchor, {
         status: person.isActive === false ? 'suspended' : 'active',
         name: person.name ?? '',
@@ -168,7 +170,7 @@ function expected(model: Model): Row[] {
 
 test('after any history everybody stands as the directory and the people say, and another run finds nothing to do', async () => {
   await fc.assert(
-    fc.asyncProperty(fc.array(step, { minLength: 4, maxLength: 16 }), async (steps) => {
+    fc.asyncProperty(fc.noBias(fc.array(step, { minLength: 14, maxLength: 22, size: 'max' })), async (steps) => {
       const engine = await createEngine(database.db, {
         document: {
           roles: [
@@ -179,7 +181,9 @@ test('after any history everybody stands as the directory and the people say, an
       });
       const model = new Model();
       for (const team of ['staff', 'inner', 'ops']) engine.directory.team(team, team, []);
-      engine.directory.put({ id: 'p0', name: 'p0' });
+      for (const name of ['p0', 'p1', 'p2', 'p3']) engine.directory.put({ id: name, name });
+      engine.directory.team('staff', 'staff', ['p1', 'p2', 'inner']);
+      engine.directory.team('ops', 'ops', ['p2', 'p3']);
       await syncBoth(engine, model);
       for (const one of steps) await take(engine, model, one);
       await syncBoth(engine, model);
@@ -189,6 +193,6 @@ test('after any history everybody stands as the directory and the people say, an
       expect(await standingOf(engine)).toEqual(expected(model));
       expect(await engine.changes((await engine.run()).id)).toEqual([]);
     }),
-    { seed: 20_261_122, numRuns: 20 },
+    { seed: 20_261_122, numRuns: 16 },
   );
 }, 60_000);
