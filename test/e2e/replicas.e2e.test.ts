@@ -147,7 +147,9 @@ describe.skipIf(!isOpenldapInstalled())('several daemons on one database', { con
     expectSameRows(await site.rows(), undisturbed);
     const before = await readTraces(site.sql);
     process.kill(frozen.workerPid(), 'SIGCONT');
-    await frozen.daemon.line('run stopped: no longer ours');
+    await vi.waitFor(() => expect(frozen.daemon.lines.map(({ msg }) => msg)).toContain('run stopped: no longer ours'), {
+      timeout: 30_000,
+    });
     expect(await Promise.all([frozen.stop(), other.stop()])).toEqual([0, 0]);
     expectSameRows(await readTraces(site.sql), before);
     expect(await stagedTables(site)).toBe(0);
