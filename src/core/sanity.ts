@@ -6,6 +6,8 @@ import { z } from 'zod';
 
 /** What a good full run leaves behind for the next one to be compared with. */
 export const baselineSchema = z.object({
+  /** When it was taken; objects that the mirror got later are new to it. */
+  at: z.string().optional(),
   users: z.int(),
   groups: z.int(),
   /** attribute -> objects that had a value. */
@@ -16,7 +18,7 @@ export const baselineSchema = z.object({
 export type Baseline = z.output<typeof baselineSchema>;
 
 export type Reading = Baseline & {
-  /** Users of this read that the mirror had never seen. */
+  /** Users that no good full read has shown before. */
   readonly newUsers: number;
 };
 

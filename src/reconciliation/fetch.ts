@@ -13,7 +13,6 @@ export type FetchCounts = {
   groups: number;
   memberships: number;
   staged: number;
-  newUsers: number;
   tombstones: number;
   outOfScope: number;
   problems: number;
@@ -69,7 +68,6 @@ class Fetch {
     groups: 0,
     memberships: 0,
     staged: 0,
-    newUsers: 0,
     tombstones: 0,
     outOfScope: 0,
     problems: 0,
@@ -116,7 +114,6 @@ class Fetch {
     this.#count(result);
     const contentHash = digestOf(contentOf(object, result));
     const comparison = this.#options.known.objects?.see(object.kind, object.anchor, contentHash) ?? 'changed';
-    if (comparison === 'new' && object.kind === 'user') this.#counts.newUsers += 1;
     if (object.kind === 'group' && this.#options.known.objects !== null) this.#groupState(object.anchor);
     const total = this.#counts.users + this.#counts.groups;
     if (total % 500 === 0) this.#options.onProgress(total);

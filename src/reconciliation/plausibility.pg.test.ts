@@ -45,3 +45,15 @@ describe('a directory that shrank', () => {
     expect((await engine.users()).every((user) => user.status === 'active')).toBe(true);
   });
 });
+
+describe('another directory behind the same address', () => {
+  test('is held, and stays strange to every later read until a person approves', async () => {
+    const engine = await engineWith(40);
+    engine.directory.people.clear();
+    for (let n = 1; n <= 40; n += 1) engine.directory.put({ id: `q${n}`, name: `Stranger ${n}` });
+    for (const run of [await engine.run(), await engine.run()]) {
+      expect(run.guard).toMatchObject({ implausible: [{ check: 'swapped' }] });
+    }
+    expect((await engine.users()).map((user) => user.status)).toEqual(Array.from({ length: 40 }, () => 'active'));
+  });
+});

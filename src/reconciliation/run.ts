@@ -169,9 +169,12 @@ class LiveRun {
     ]);
     await this.#enter('sanity', { mirrored: merged });
     if (read.result.mode !== 'full') return [];
-    const reading = await this.#fenced((tx) => measureReading(tx, this.#run.connectionId, read.result.counts));
-    const baseline = baselineSchema.safeParse(open.row.baseline);
-    return checkPlausibility(reading, baseline.success ? baseline.data : null);
+    const stored = baselineSchema.safeParse(open.row.baseline);
+    const baseline = stored.success ? stored.data : null;
+    const reading = await this.#fenced((tx) =>
+      measureReading(tx, this.#run.connectionId, read.result.counts, baseline),
+    );
+    return checkPlausibility(reading, baseline);
   }
 
   // ---------------------------------------------------------------- plan and guard
@@ -262,12 +265,14 @@ class LiveRun {
     if (read !== null) return read.result.mode === 'full' ? read.result.counts : null;
     if (this.#run.kind !== 'full') return null;
     const stored = baselineSchema.safeParse(this.#run.counts['fetched']);
-    return stored.success ? { ...stored.data, newUsers: 0 } : null;
+    return stored.success ? stored.data : null;
   }
 
   async #saveBaseline(tx: TenantTx, counts: ReadingCounts): Promise<void> {
-    const { newUsers: _newUsers, ...baseline } = await measureReading(tx, this.#run.connectionId, counts);
-    await updateConnectionRow(tx, this.#run.connectionId, { baseline });
+    const { newUsers: _newUsers, ...measured } = await measureReading(tx, this.#run.connectionId, counts, null);
+    // the database's clock, because it dates the objects that this is compared with
+    const [now] = await tx.sql<{ at: string }[]>`select now() as at`;
+    await updateConnectionRow(tx, this.#run.connectionId, { baseline: { ...measured, at: now?.at } });
   }
 
   /** A failed run changes nobody: what was applied before the fault is recorded on its rows. */
