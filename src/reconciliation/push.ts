@@ -228,7 +228,9 @@ async function settle(tx: TenantTx, opened: Opened, anchors: readonly string[]):
   const { connection, context } = opened;
   if (anchors.length === 0 || connection.connection.status !== 'active') return;
   if (anchors.length > inRequestUsers) return queueObjectRun(tx, context.connectionId, connection.row.version);
-  const [decision, desired] = await Promise.all([
+  const [, decision, desired] = await Promise.all([
+    // look-ups by one key: their generic plan is the right one, and planning them anew costs more than running them
+    tx.sql`set local plan_cache_mode = force_generic_plan`,
     decisionContext(tx, connection, opened.deps),
     desiredOfAnchors(tx, context.connectionId, anchors),
   ]);
