@@ -24,8 +24,9 @@ const suites: readonly Suite[] = [
   {
     name: 'ldap',
     server: 'OpenLDAP (slapd)',
-    programs: ['slapd', 'slapadd', 'ldapsearch'],
-    packages: ['slapd', 'ldap-utils'],
+    // openssl makes the certificates of the throw-away servers
+    programs: ['slapd', 'slapadd', 'ldapsearch', 'openssl'],
+    packages: ['slapd', 'ldap-utils', 'openssl'],
   },
   {
     name: 'ad',

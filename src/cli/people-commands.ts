@@ -125,7 +125,12 @@ const caseColumns: readonly Column<Case>[] = [
   { title: 'why', value: (row) => row.reason },
 ];
 
-type ResolveOptions = { readonly link?: string; readonly create?: true; readonly ignore?: true };
+type ResolveOptions = {
+  readonly link?: string;
+  readonly create?: true;
+  readonly grant?: true;
+  readonly ignore?: true;
+};
 
 function addCaseCommands(cases: Command, context: CommandContext): void {
   const { environment, actor } = context;
@@ -145,6 +150,7 @@ function addCaseCommands(cases: Command, context: CommandContext): void {
     .description('decides a case; it takes effect with the next run of the connection')
     .option('--link <user>', 'the object is this user (id, username or e-mail address)')
     .option('--create', 'the object is a user of its own')
+    .option('--grant', 'the privileged role that was asked for is given, at once')
     .option('--ignore', 'the object is left alone for good')
     .action(async (id: string, options: ResolveOptions, command: Command) => {
       if (!isUuid(id)) {
@@ -167,10 +173,13 @@ async function resolutionOf(
   options: ResolveOptions,
   link: (reference: string) => Promise<Resolution>,
 ): Promise<Resolution> {
-  const given = [options.link !== undefined, options.create === true, options.ignore === true].filter(Boolean).length;
-  if (given !== 1) {
-    throw new RollcallError('invalid_input', 'Say what becomes of it: --link USER, --create or --ignore, one of them.');
+  const actions = (['create', 'grant', 'ignore'] as const).filter((action) => options[action] === true);
+  const [action] = actions;
+  if (actions.length + (options.link === undefined ? 0 : 1) !== 1) {
+    throw new RollcallError(
+      'invalid_input',
+      'Say what becomes of it: --link USER, --create, --grant or --ignore, one of them.',
+    );
   }
-  if (options.link !== undefined) return link(options.link);
-  return { action: options.create === true ? 'create' : 'ignore' };
+  return action === undefined ? link(options.link ?? '') : { action };
 }

@@ -1,10 +1,12 @@
 /** Cases: what a person must decide. Opened by conflict rows, closed by a person's word. */
+import { addRuleGrants, type GrantChange } from '../access/access.ts';
 import { recordEvent } from '../audit/audit.ts';
 import { RollcallError } from '../core/errors.ts';
 import { newId, type ConnectionId, type RunId, type TenantId, type UserId } from '../core/ids.ts';
 import { caseKinds, type CaseKind, type CaseStatus } from '../core/vocabulary.ts';
 import type { Db, TenantTx } from '../db/db.ts';
 import type { Change } from './changes.ts';
+import { desiredOfAnchors } from './selection.ts';
 
 export type Case = {
   readonly id: string;
@@ -23,7 +25,9 @@ export type Case = {
 export type Resolution =
   | { readonly action: 'link'; readonly userId: UserId }
   | { readonly action: 'create' }
-  | { readonly action: 'ignore' };
+  | { readonly action: 'ignore' }
+  /** Gives the privileged role that a push asked for; only for such a case. */
+  | { readonly action: 'grant' };
 
 /** Applies conflict rows: an open case each, and a disputed link for an object that has none. */
 export async function openCases(
@@ -88,7 +92,7 @@ function selectCases(tx: TenantTx, status: CaseStatus | null, limit: number, id:
 }
 
 /**
- * Closes a case. `link` binds the object to a user, `create` makes it a user of its own, `ignore` leaves it alone for
+ * Closes a case. `grant` gives what a push asked for, at once. `link` binds the object to a user, `create` makes it a user of its own, `ignore` leaves it alone for
  * good; the first two take effect with the connection's next run.
  */
 export function resolveCase(
@@ -99,16 +103,15 @@ export function resolveCase(
   resolution: Resolution,
 ): Promise<void> {
   return db.tenant(tenantId, async (tx) => {
-    const [found] = await tx.sql<{ connectionId: string | null; anchor: string | null; kind: CaseKind }[]>`
-      select connection_id as "connectionId", anchor, kind from cases
+    const [found] = await tx.sql<OpenCase[]>`
+      select connection_id as "connectionId", anchor, kind, run_id as "runId" from cases
       where tenant_id = ${tenantId} and id = ${caseId} and status = 'open' for update`;
     if (found === undefined) {
       throw new RollcallError('not_found', `There is no open case ${caseId}.`, {
         remedy: 'List them with: rollcall cases list',
       });
     }
-    if (found.connectionId !== null && found.anchor !== null)
-      await resolveLink(tx, found.connectionId, found.anchor, resolution);
+    await actOn(tx, caseId, found, resolution);
     await tx.sql`
       update cases set status = ${resolution.action === 'ignore' ? 'ignored' : 'resolved'}, resolution = ${JSON.stringify(resolution)}::jsonb,
         resolved_by = ${actor}, resolved_at = now()
@@ -122,7 +125,69 @@ export function resolveCase(
   });
 }
 
-async function resolveLink(tx: TenantTx, connectionId: string, anchor: string, resolution: Resolution): Promise<void> {
+type OpenCase = {
+  readonly connectionId: ConnectionId | null;
+  readonly anchor: string | null;
+  readonly kind: CaseKind;
+  readonly runId: RunId | null;
+};
+
+async function actOn(tx: TenantTx, caseId: string, found: OpenCase, resolution: Resolution): Promise<void> {
+  const isAboutGrant = found.kind === 'privileged_grant';
+  if (resolution.action !== 'ignore' && isAboutGrant !== (resolution.action === 'grant')) {
+    throw new RollcallError(
+      'invalid_input',
+      `A case of kind ${words(found.kind)} can not be decided by "${resolution.action}".`,
+      {
+        remedy: isAboutGrant
+          ? 'Grant the role, or ignore the case.'
+          : 'Link to a user, create one, or ignore the object.',
+      },
+    );
+  }
+  if (found.connectionId === null || found.anchor === null) return;
+  if (resolution.action === 'grant') await grantAsked(tx, caseId, found.connectionId, found.anchor, found.runId);
+  else await resolveLink(tx, found.connectionId, found.anchor, resolution);
+}
+
+/** What the push asked for and the directory still asks for; what it asks for no longer is not given. */
+async function grantAsked(
+  tx: TenantTx,
+  caseId: string,
+  connectionId: ConnectionId,
+  anchor: string,
+  runId: RunId | null,
+): Promise<void> {
+  const still = new Set((await desiredOfAnchors(tx, connectionId, [anchor])).map((row) => `rule:${row.ruleId}`));
+  const asked = await tx.sql<GrantChange[]>`
+    select distinct on (organization_id, role, grant_source) seq, user_id as "userId", organization_id as "organizationId", role,
+      grant_source as source
+    from changes
+    where tenant_id = ${tx.tenantId} and connection_id = ${connectionId} and anchor = ${anchor} and op = 'dispute'
+      and after ->> 'caseKind' = 'privileged_grant' and user_id is not null
+    order by organization_id, role, grant_source, seq desc`;
+  const wanted = asked.filter((row) => still.has(row.source));
+  const given = runId === null ? [] : await addRuleGrants(tx, runId, wanted);
+  if (given.length > 0) return;
+  throw new RollcallError(
+    'conflict',
+    `The role of case ${caseId} can not be given: the directory asks for it no longer, or an exclusion stands against it.`,
+    {
+      remedy: 'Ignore the case.',
+    },
+  );
+}
+
+function words(kind: CaseKind): string {
+  return kind.replaceAll('_', ' ');
+}
+
+async function resolveLink(
+  tx: TenantTx,
+  connectionId: string,
+  anchor: string,
+  resolution: Exclude<Resolution, { action: 'grant' }>,
+): Promise<void> {
   const [link] = await tx.sql<{ state: string; userId: string | null }[]>`
     select state, user_id as "userId" from links
     where tenant_id = ${tx.tenantId} and connection_id = ${connectionId} and anchor = ${anchor} for update`;

@@ -170,4 +170,24 @@ describe('a push that would give a privileged role', () => {
     const cases = await provider.reconciliation.listCases(provider.tenantId, 'open');
     expect(cases.map((found) => [found.kind, found.subject])).toEqual([['privileged_grant', 'u1']]);
   });
+
+  test('is given by the person who decides the case, unless the directory asks for it no longer', async () => {
+    const provider = await createProvider({ roles: [{ everyone: 'user' }, { group: 'Admins', role: 'admin' }] });
+    await provider.push((_pushes, say) => say.user('u1'));
+    for (const id of ['u2', 'u3']) await provider.push((_pushes, say) => say.user(id));
+    await provider.push((_pushes, say) => say.group('g', 'Admins'));
+    await provider.push((_pushes, say) => say.members('g', { add: ['u1', 'u2', 'u3'] }));
+    await provider.push((_pushes, say) => say.members('g', { remove: ['u2'] }));
+    const { reconciliation, tenantId } = provider;
+    const cases = new Map((await reconciliation.listCases(tenantId, 'open')).map((found) => [found.subject, found.id]));
+    const decide = (subject: string, action: 'grant' | 'create') =>
+      reconciliation.resolveCase('test', tenantId, cases.get(subject) ?? '', { action });
+    await expect(decide('u1', 'create')).rejects.toThrow(/can not be decided by "create"/);
+    await decide('u1', 'grant');
+    await decide('u3', 'grant');
+    await expect(decide('u2', 'grant')).rejects.toThrow(/asks for it no longer/);
+    expect(await provider.roles('admin')).toBe(2);
+    await provider.push((_pushes, say) => say.members('g', { remove: ['u1'] }));
+    expect(await provider.roles('admin')).toBe(1);
+  });
 });

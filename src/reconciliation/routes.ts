@@ -320,12 +320,13 @@ function caseRoutes({ reconciliation }: RoutesDeps): Route[] {
     route({
       method: 'post',
       path: '/cases/:caseId/resolve',
-      summary: 'Close a case: link to a user, create a user, or ignore the object.',
+      summary: 'Close a case: link to a user, create a user, give the role asked for, or ignore the object.',
       permission: full,
       params: z.strictObject({ caseId: z.string() }),
       body: z.discriminatedUnion('action', [
         z.strictObject({ action: z.literal('link'), userId: z.uuid() }),
         z.strictObject({ action: z.literal('create') }),
+        z.strictObject({ action: z.literal('grant') }),
         z.strictObject({ action: z.literal('ignore') }),
       ]),
       response: z.object({ ok: z.literal(true) }),
