@@ -31,7 +31,7 @@ export async function readRows(sql: postgres.Sql): Promise<Rows> {
   for (const [table, left] of Object.entries(without)) {
     const omitted = ['created_at', 'updated_at', ...left];
     const found = await sql<{ row: string }[]>`
-      select (to_jsonb(t) - ${omitted}::text[] #- '{counts,seconds}')::text as row from ${sql(table)} t`;
+      select (to_jsonb(t) - ${omitted}::text[] #- '{counts,seconds}' #- '{baseline,at}')::text as row from ${sql(table)} t`;
     rows[table] = found
       .map(({ row }) => row.replaceAll(/[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}/g, (id) => names.get(id) ?? id))
       .toSorted();
