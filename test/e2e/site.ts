@@ -370,9 +370,11 @@ export async function holdBeforeGrants(site: Site): Promise<() => Promise<void>>
 export async function untilHeld(site: Site): Promise<void> {
   await vi.waitFor(
     async () => {
+      // this very lock: a worker that starts waits for others for a moment, too
       const waiting = await site.sql`
-        select pid from pg_stat_activity
-        where datname = current_database() and wait_event_type = 'Lock' and application_name = 'rollcall worker'`;
+        select a.pid from pg_stat_activity a
+        join pg_locks l on l.pid = a.pid and not l.granted and l.relation = 'grants'::regclass
+        where a.datname = current_database() and a.application_name = 'rollcall worker'`;
       expect(waiting).toHaveLength(1);
     },
     { timeout: 30_000, interval: 20 },
