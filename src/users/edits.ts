@@ -5,20 +5,14 @@ import { recordEvent } from '../audit/audit.ts';
 import { RollcallError } from '../core/errors.ts';
 import { newId, type OrganizationId, type UserId } from '../core/ids.ts';
 import { notFound } from '../core/require-id.ts';
+import { userAttributes } from '../core/policy.ts';
 import type { GrantableRole } from '../core/roles.ts';
 import { domainOf } from '../core/text-keys.ts';
 import { databaseErrorCode, type TenantTx } from '../db/db.ts';
 import { users } from '../db/schema/users.ts';
 import { enqueue } from '../outbox/outbox.ts';
 import type { Principal } from '../platform/route.ts';
-import {
-  changesOf,
-  columnsOf,
-  userFieldNames,
-  type FieldChange,
-  type StoredFields,
-  type UserFields,
-} from './fields.ts';
+import { changesOf, columnsOf, type FieldChange, type StoredFields, type UserFields } from './fields.ts';
 import { selectUser, type User } from './store.ts';
 
 export type NewUser = UserFields & {
@@ -33,7 +27,7 @@ export type UserEdit = UserFields & {
 };
 
 const nobody: StoredFields & { readonly provenance: Record<string, string> } = {
-  ...(Object.fromEntries(userFieldNames.map((name) => [name, null])) as Record<(typeof userFieldNames)[number], null>),
+  ...(Object.fromEntries(userAttributes.map((name) => [name, null])) as Record<(typeof userAttributes)[number], null>),
   attributes: {},
   provenance: {},
 };

@@ -1,5 +1,6 @@
 /** users/fields: what a person may type into a user's record, and what of it is a change. Pure. */
 import { z } from 'zod';
+import { userAttributes, type UserAttribute } from '../core/policy.ts';
 import { domainOf, textKey } from '../core/text-keys.ts';
 
 /** Empty text means no value, as in every directory. */
@@ -24,19 +25,6 @@ const username = text(320).refine((value) => value === null || value === undefin
   error: 'must be name@domain, the domain being one of the tenant',
 });
 
-export const userFieldNames = [
-  'username',
-  'email',
-  'displayName',
-  'givenName',
-  'familyName',
-  'phone',
-  'employeeId',
-  'department',
-  'jobTitle',
-] as const;
-export type UserField = (typeof userFieldNames)[number];
-
 /** Spread into a strict object: the fields a person may write, and custom attributes by name (null removes one). */
 export const userFields = {
   username,
@@ -57,7 +45,7 @@ export const userFields = {
 const fieldsSchema = z.strictObject(userFields);
 export type UserFields = z.output<typeof fieldsSchema>;
 
-export type StoredFields = Readonly<Record<UserField, string | null>> & {
+export type StoredFields = Readonly<Record<UserAttribute, string | null>> & {
   readonly attributes: Readonly<Record<string, unknown>>;
 };
 
@@ -67,7 +55,7 @@ export type FieldChange = { readonly target: string; readonly before: unknown; r
 /** Differences only, so that saving an unchanged form writes nothing. */
 export function changesOf(stored: StoredFields, wanted: UserFields): FieldChange[] {
   const found: FieldChange[] = [];
-  for (const target of userFieldNames) {
+  for (const target of userAttributes) {
     const after = wanted[target];
     if (after !== undefined && after !== stored[target]) found.push({ target, before: stored[target], after });
   }
