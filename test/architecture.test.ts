@@ -56,7 +56,7 @@ const rooms: readonly Room[] = [
     room: 'reconciliation',
     floor: 4,
     mayImport: ['connectors/contract', 'organizations', 'users', 'quotas', 'access', ...ground],
-    purpose: 'fetch, mirror, correlate, plan, guard, apply, explain',
+    purpose: 'fetch, mirror, correlate, plan, guard, apply, undo, explain',
   },
   {
     room: 'connectors/contract',

@@ -12,7 +12,7 @@ import { ldapSettings } from '../src/connectors/ldap/settings.ts';
 import { errorCodes } from '../src/core/errors.ts';
 import { guardLimitsSchema } from '../src/core/policy.ts';
 import { connectionKinds } from '../src/core/vocabulary.ts';
-import { connectionDocument, parseConnectionDocument } from '../src/reconciliation/connection-document.ts';
+import { connectionDocument, parseConnectionDocument } from '../src/reconciliation/connections/connection-document.ts';
 
 const root = join(import.meta.dirname, '..');
 const read = (path: string) => readFileSync(join(root, path), 'utf8');

@@ -7,8 +7,8 @@ import type { TestStep } from '../connectors/contract/contract.ts';
 import { RollcallError } from '../core/errors.ts';
 import type { ConnectionId, RunId, TenantId } from '../core/ids.ts';
 import type { CaseStatus } from '../core/vocabulary.ts';
-import { listCases, resolveCase, type Case, type Resolution } from './cases.ts';
-import { selectChanges, type Change, type ChangeFilter } from './changes.ts';
+import { listCases, resolveCase, type Case, type Resolution } from './cases/cases.ts';
+import { selectChanges, type Change, type ChangeFilter } from './plan/changes.ts';
 import {
   createConnection,
   exportConnection,
@@ -18,27 +18,27 @@ import {
   resumeConnection,
   testConnection,
   updateConnection,
-} from './connections.ts';
-import type { Connection } from './connections-store.ts';
-import { explainUser, type Explanation } from './explain.ts';
-import { createPushes } from './push.ts';
-import type { Pushes } from './push-types.ts';
+} from './connections/connections.ts';
+import type { Connection } from './connections/connections-store.ts';
+import { explainUser, type Explanation } from './explain/explain.ts';
+import { createPushes } from './push/push.ts';
+import type { Pushes } from './push/push-types.ts';
 import { createReach, type Reach } from './reach.ts';
-import { approveRun, cancelRun, discardRun, requestRun, type Approval, type RunRequest } from './requests.ts';
-import { executeRun, type ExecuteOptions, type RunDeps } from './run.ts';
-import { selectRun, selectRuns, type RunFilter, type RunSummary } from './runs-store.ts';
+import { approveRun, cancelRun, discardRun, requestRun, type Approval, type RunRequest } from './run/requests.ts';
+import { executeRun, type ExecuteOptions, type RunDeps } from './run/run.ts';
+import { selectRun, selectRuns, type RunFilter, type RunSummary } from './run/runs-store.ts';
 
-export type { Case, Resolution } from './cases.ts';
-export type { Change, ChangeFilter } from './changes.ts';
-export type { Connectors } from './connections.ts';
-export type { Connection } from './connections-store.ts';
-export type { Explanation } from './explain.ts';
-export type { Expectation, PushContext, PushedGroup, PushedUser, Pushes, Written } from './push-types.ts';
-export type { Approval, RunRequest } from './requests.ts';
-export type { ExecuteOptions, Progress, RunDeps } from './run.ts';
-export type { RunFilter, RunSummary } from './runs-store.ts';
-export { createScheduledRuns, setNextSlots } from './scheduled-runs.ts';
-export { sweepStages } from './stage.ts';
+export type { Case, Resolution } from './cases/cases.ts';
+export type { Change, ChangeFilter } from './plan/changes.ts';
+export type { Connectors } from './connections/connections.ts';
+export type { Connection } from './connections/connections-store.ts';
+export type { Explanation } from './explain/explain.ts';
+export type { Expectation, PushContext, PushedGroup, PushedUser, Pushes, Written } from './push/push-types.ts';
+export type { Approval, RunRequest } from './run/requests.ts';
+export type { ExecuteOptions, Progress, RunDeps } from './run/run.ts';
+export type { RunFilter, RunSummary } from './run/runs-store.ts';
+export { createScheduledRuns, setNextSlots } from './run/scheduled-runs.ts';
+export { sweepStages } from './mirror/stage.ts';
 
 export type Reconciliation = {
   createConnection(actor: string, tenantId: TenantId, document: unknown): Promise<Connection>;

@@ -1,0 +1,287 @@
+/**
+ * Phase apply: planned rows, class by class, in chunks of one transaction each: fence, locks, versions, effects,
+ * provenance, row states and outbox together. On a constraint error a chunk is halved until the bad row stands alone.
+ */
+import { addRuleGrants, removeRuleGrants, revokeTokensCreatedBy, type GrantChange } from '../../access/access.ts';
+import type { ConnectionId, OrganizationId, RunId } from '../../core/ids.ts';
+import { changeClasses, type ChangeClass, type ChangeOp } from '../../core/vocabulary.ts';
+import { databaseErrorCode } from '../../db/db.ts';
+import type { TenantTx } from '../../db/db.ts';
+import { enqueueEach } from '../../outbox/outbox.ts';
+import { applyUserChanges, type UserChange } from '../../users/users.ts';
+import { openCases } from '../cases/cases.ts';
+import { selectBySeq, selectPlanned, setChangeStates, type Change } from '../plan/changes.ts';
+import { shieldLastAdmin } from './last-admin.ts';
+
+export type ApplyScope = {
+  readonly runId: RunId;
+  readonly connectionId: ConnectionId;
+  readonly connectionName: string;
+};
+
+const chunkRows = 2_000;
+/** Usernames that depend on each other must change in one statement; beyond this many a guard has long held them. */
+const keyRows = 50_000;
+const reducing: ReadonlySet<ChangeClass> = new Set(['revoke', 'suspend', 'remove']);
+
+/** Applies every planned row; `inTransaction` opens a fenced transaction. Returns rows handled. */
+export async function applyPlan(
+  scope: ApplyScope,
+  inTransaction: <T>(work: (tx: TenantTx) => Promise<T>) => Promise<T>,
+  onProgress: (done: number) => void,
+): Promise<number> {
+  let done = 0;
+  await inTransaction((tx) => setOutdatedAside(tx, scope.runId));
+  for (const changeClass of changeClasses) {
+    const limit = changeClass === 'key' ? keyRows : chunkRows;
+    // chunks follow each other by seq: looking for planned rows from the start would read all applied ones each time
+    let afterSeq = 0;
+    for (;;) {
+      const rows = await inTransaction(async (tx) => {
+        const chunk = await selectPlanned(tx, scope.runId, changeClass, { afterSeq, limit });
+        await applyChunk(tx, scope, changeClass, chunk);
+        return chunk;
+      });
+      const last = rows.at(-1);
+      if (last === undefined) break;
+      afterSeq = last.seq;
+      done += rows.length;
+      onProgress(done);
+    }
+  }
+  return done;
+}
+
+/**
+ * A link that begins or ends is about the user as the plan saw it. Where someone edited, protected or promoted the user
+ * meanwhile, nothing of that subject is done (design.md promise 2): an approval may come days after its plan.
+ */
+async function setOutdatedAside(tx: TenantTx, runId: RunId): Promise<void> {
+  await tx.sql`
+    with outdated as (
+      select c.anchor from changes c
+      join users u on u.tenant_id = c.tenant_id and u.id = c.user_id
+      where c.tenant_id = ${tx.tenantId} and c.run_id = ${runId} and c.class in ('link', 'remove') and c.op in ('link', 'unlink')
+        and c.state = 'planned'
+        and ((u.version <> c.expected_version and u.last_run_id is distinct from c.run_id)
+          or (c.cause like 'matched:%' and (u.status = 'removed' or u.is_protected or exists (
+            select 1 from grants g
+            where g.tenant_id = u.tenant_id and g.user_id = u.id and g.role <> 'user' and g.run_id is distinct from c.run_id))))
+    )
+    update changes c set state = 'stale' from outdated o
+    where c.tenant_id = ${tx.tenantId} and c.run_id = ${runId} and c.anchor = o.anchor and c.state = 'planned'`;
+}
+
+/** The rows a push just wrote, in the caller's transaction; returns the anchors that stay open (see `settleLinks`). */
+export async function applyPushed(tx: TenantTx, scope: ApplyScope, seqs: readonly number[]): Promise<Set<string>> {
+  const rows = await selectBySeq(tx, scope.runId, seqs);
+  const byClass = Map.groupBy(rows, (row) => row.class);
+  for (const changeClass of changeClasses) {
+    const chunk = byClass.get(changeClass);
+    if (chunk !== undefined) await applyChunk(tx, scope, changeClass, chunk);
+  }
+  // a row that the last-Admin shield turned into a conflict has become one of another class
+  const turned = rows.length === 0 ? [] : await selectBySeq(tx, scope.runId, seqs);
+  await applyChunk(
+    tx,
+    scope,
+    'conflict',
+    turned.filter((row) => row.state === 'planned'),
+  );
+  const open = turned.filter((row) => row.state === 'stale' || row.cause === 'last_admin');
+  return new Set(open.flatMap((row) => (row.anchor === null ? [] : [row.anchor])));
+}
+
+async function applyChunk(
+  tx: TenantTx,
+  scope: ApplyScope,
+  changeClass: ChangeClass,
+  rows: readonly Change[],
+): Promise<void> {
+  if (rows.length === 0) return;
+  let open = rows;
+  if (reducing.has(changeClass)) {
+    const seqs = rows.map((row) => row.seq);
+    const shielded = await shieldLastAdmin(tx, scope.runId, seqs);
+    if (shielded > 0) open = (await selectBySeq(tx, scope.runId, seqs)).filter((row) => row.class === changeClass);
+  }
+  for (const [op, ofOp] of Map.groupBy(open, (row) => row.op)) await applyHalving(tx, scope, op, ofOp);
+}
+
+async function applyHalving(tx: TenantTx, scope: ApplyScope, op: ChangeOp, rows: readonly Change[]): Promise<void> {
+  try {
+    await tx.sql.savepoint(() => applyRows(tx, scope, op, rows));
+  } catch (error) {
+    const code = databaseErrorCode(error);
+    if (code === undefined || !code.startsWith('23')) throw error;
+    const [only] = rows;
+    if (rows.length === 1 && only !== undefined) {
+      await setChangeStates(tx, scope.runId, [only.seq], 'failed', describeConstraint(code, error));
+      return;
+    }
+    const half = Math.ceil(rows.length / 2);
+    await applyHalving(tx, scope, op, rows.slice(0, half));
+    await applyHalving(tx, scope, op, rows.slice(half));
+  }
+}
+
+function describeConstraint(code: string, error: unknown): string {
+  const text = error instanceof Error ? error.message : String(error);
+  if (code === '23505') return `Another user has this value already (${text}).`;
+  if (code === '23503') return `What it refers to is gone (${text}).`;
+  return text;
+}
+
+async function applyRows(tx: TenantTx, scope: ApplyScope, op: ChangeOp, rows: readonly Change[]): Promise<void> {
+  const applied = await applyOp(tx, scope, op, rows);
+  const done = new Set(applied);
+  const rest = rows.filter((row) => !done.has(row.seq)).map((row) => row.seq);
+  await setChangeStates(tx, scope.runId, applied, 'applied');
+  // a grant is left out when an exclusion or protection came meanwhile: that is the person's word, not staleness
+  await setChangeStates(tx, scope.runId, rest, op === 'grant' ? 'skipped' : 'stale');
+  const appliedRows = rows.filter((row) => done.has(row.seq));
+  await writeLinks(tx, scope, op, appliedRows);
+  if (op === 'suspend' || op === 'remove') {
+    await revokeTokensCreatedBy(
+      tx,
+      appliedRows.flatMap((row) => (row.userId === null ? [] : [row.userId])),
+    );
+  }
+  await announce(tx, scope, op, appliedRows);
+}
+
+async function applyOp(tx: TenantTx, scope: ApplyScope, op: ChangeOp, rows: readonly Change[]): Promise<number[]> {
+  switch (op) {
+    case 'create':
+    case 'update':
+    case 'key':
+    case 'reactivate':
+    case 'suspend':
+    case 'remove':
+      return applyUserChanges(
+        tx,
+        scope,
+        rows.flatMap((row): UserChange[] =>
+          row.userId === null
+            ? []
+            : [
+                {
+                  seq: row.seq,
+                  op,
+                  userId: row.userId,
+                  after: row.after ?? {},
+                  expectedVersion: row.expectedVersion,
+                  reason: row.reason,
+                },
+              ],
+        ),
+      );
+    case 'grant':
+      return addRuleGrants(tx, scope.runId, rows.flatMap(toGrantChange));
+    case 'revoke':
+      return removeRuleGrants(tx, rows.flatMap(toGrantChange));
+    case 'link':
+    case 'unlink':
+      return rows.map((row) => row.seq);
+    case 'dispute':
+    case 'error':
+      await openCases(tx, scope.connectionId, scope.runId, rows);
+      return rows.map((row) => row.seq);
+  }
+}
+
+function toGrantChange(row: Change): GrantChange[] {
+  if (row.userId === null || row.organizationId === null || row.role === null || row.grantSource === null) return [];
+  const organizationId = row.organizationId as OrganizationId;
+  return [{ seq: row.seq, userId: row.userId, organizationId, role: row.role, source: row.grantSource }];
+}
+
+/** The link's state and the last values this source wrote. */
+async function writeLinks(tx: TenantTx, scope: ApplyScope, op: ChangeOp, rows: readonly Change[]): Promise<void> {
+  if (rows.length === 0) return;
+  const payload = JSON.stringify(
+    rows.map((row) => ({
+      anchor: row.anchor,
+      user_id: row.userId,
+      state: row.after?.['linkState'] ?? 'linked',
+      matched_by: row.after?.['matchedBy'] ?? 'joined',
+      reason: row.reason,
+      applied: row.after ?? {},
+    })),
+  );
+  if (op === 'create' || op === 'link') {
+    await tx.sql`
+      insert into links (tenant_id, connection_id, anchor, user_id, state, reason, matched_by, applied)
+      select ${tx.tenantId}::uuid, ${scope.connectionId}::uuid, r.anchor, r.user_id, 'linked', r.reason, r.matched_by, coalesce(m.mapped, '{}')
+      from jsonb_to_recordset(${payload}::jsonb) as r(anchor text, user_id uuid, matched_by text, reason text)
+      join mirror_objects m on m.tenant_id = ${tx.tenantId} and m.connection_id = ${scope.connectionId} and m.kind = 'user' and m.anchor = r.anchor
+      on conflict (tenant_id, connection_id, anchor) do update set user_id = excluded.user_id, state = 'linked', reason = excluded.reason,
+        matched_by = excluded.matched_by, applied = excluded.applied, version = links.version + 1, updated_at = now()`;
+  } else if (op === 'update' || op === 'key') {
+    await tx.sql`
+      update links l set applied = l.applied || r.applied, version = l.version + 1, updated_at = now()
+      from jsonb_to_recordset(${payload}::jsonb) as r(anchor text, applied jsonb)
+      where l.tenant_id = ${tx.tenantId} and l.connection_id = ${scope.connectionId} and l.anchor = r.anchor`;
+  } else if (op === 'suspend' || op === 'remove' || op === 'unlink') {
+    await tx.sql`
+      update links l set state = r.state, reason = r.reason, version = l.version + 1, updated_at = now()
+      from jsonb_to_recordset(${payload}::jsonb) as r(anchor text, state text, reason text)
+      where l.tenant_id = ${tx.tenantId} and l.connection_id = ${scope.connectionId} and l.anchor = r.anchor`;
+  }
+}
+
+/** What the outside must hear about single users: those who lost or regained their access. */
+async function announce(tx: TenantTx, scope: ApplyScope, op: ChangeOp, rows: readonly Change[]): Promise<void> {
+  if (op !== 'suspend' && op !== 'remove' && op !== 'reactivate') return;
+  const type = { suspend: 'user.suspended', remove: 'user.removed', reactivate: 'user.reactivated' }[op];
+  await enqueueEach(
+    tx,
+    type,
+    rows.map((row) => ({
+      userId: row.userId,
+      subject: row.subject,
+      reason: row.reason,
+      connection: scope.connectionName,
+      runId: scope.runId,
+    })),
+  );
+}
+
+/**
+ * Settles what has no open row left: its link now answers for this version of the object, and what
+ * that says is the base of the next three-way comparison, written or not. Stale rows and
+ * those of a last Admin stay open, so the next run decides them again; failed ones wait until their source changes.
+ */
+export async function settleLinks(tx: TenantTx, scope: ApplyScope): Promise<number> {
+  const result = await tx.sql`
+    ${settleStatement(tx, scope.connectionId)}
+      and not exists (
+        select 1 from changes c
+        where c.tenant_id = l.tenant_id and c.run_id = ${scope.runId} and c.connection_id = l.connection_id and c.anchor = l.anchor
+          and (c.state in ('planned', 'held', 'stale') or c.cause = 'last_admin'))`;
+  return result.count;
+}
+
+/**
+ * The same for pushed objects, whose open ones the caller knows: asking the change rows would read the whole standing
+ * run of the day.
+ */
+export async function settlePushed(
+  tx: TenantTx,
+  connectionId: ConnectionId,
+  anchors: readonly string[],
+): Promise<void> {
+  await tx.sql`${settleStatement(tx, connectionId)} and l.anchor = any(${anchors as string[]})`;
+}
+
+function settleStatement(tx: TenantTx, connectionId: ConnectionId) {
+  return tx.sql`
+    update links l set settled_version = m.version,
+      applied = case when l.state in ('linked', 'missing') then coalesce(m.mapped, '{}') else l.applied end,
+      state = case when l.state in ('linked', 'missing') then case when m.absent_since is null then 'linked' else 'missing' end else l.state end,
+      updated_at = now()
+    from mirror_objects m
+    where l.tenant_id = ${tx.tenantId} and l.connection_id = ${connectionId}
+      and m.tenant_id = l.tenant_id and m.connection_id = l.connection_id and m.kind = 'user' and m.anchor = l.anchor
+      and l.settled_version <> m.version`;
+}

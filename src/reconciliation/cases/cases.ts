@@ -1,0 +1,226 @@
+/** Cases: what a person must decide. Opened by conflict rows, closed by a person's word. */
+import { addRuleGrants, type GrantChange } from '../../access/access.ts';
+import { recordEvent } from '../../audit/audit.ts';
+import { RollcallError } from '../../core/errors.ts';
+import { newId, type ConnectionId, type RunId, type TenantId, type UserId } from '../../core/ids.ts';
+import { caseKinds, type CaseKind, type CaseStatus } from '../../core/vocabulary.ts';
+import type { Db, TenantTx } from '../../db/db.ts';
+import type { Change } from '../plan/changes.ts';
+import { desiredOfAnchors } from '../plan/selection.ts';
+
+export type Case = {
+  readonly id: string;
+  readonly connectionId: ConnectionId | null;
+  readonly connectionName: string | null;
+  readonly kind: CaseKind;
+  readonly status: CaseStatus;
+  readonly anchor: string | null;
+  readonly subject: string;
+  readonly reason: string;
+  readonly candidates: { readonly id: UserId; readonly name: string }[];
+  readonly createdAt: string;
+  readonly resolvedBy: string | null;
+};
+
+export type Resolution =
+  | { readonly action: 'link'; readonly userId: UserId }
+  | { readonly action: 'create' }
+  | { readonly action: 'ignore' }
+  /** Gives the privileged role that a push asked for; only for such a case. */
+  | { readonly action: 'grant' };
+
+/** Applies conflict rows: an open case each, and a disputed link for an object that has none. */
+export async function openCases(
+  tx: TenantTx,
+  connectionId: ConnectionId,
+  runId: RunId,
+  rows: readonly Change[],
+): Promise<void> {
+  if (rows.length === 0) return;
+  const payload = rows.map((row) => ({
+    id: newId(),
+    anchor: row.anchor,
+    kind: caseKindOf(row),
+    subject: row.subject,
+    reason: row.reason,
+    candidates: `{${candidatesOf(row).join(',')}}`,
+    isUnlinked: row.userId === null,
+    isFault: row.op === 'error',
+  }));
+  const json = JSON.stringify(payload);
+  await tx.sql`
+    insert into links (tenant_id, connection_id, anchor, state, reason)
+    select ${tx.tenantId}::uuid, ${connectionId}::uuid, anchor, 'disputed', reason
+    from jsonb_to_recordset(${json}::jsonb) as r(anchor text, reason text, "isUnlinked" boolean)
+    where "isUnlinked" and anchor is not null
+    on conflict (tenant_id, connection_id, anchor) do update set reason = excluded.reason, updated_at = now()`;
+  await tx.sql`
+    insert into cases (tenant_id, id, connection_id, kind, anchor, subject, reason, candidate_ids, run_id)
+    select ${tx.tenantId}::uuid, id, ${connectionId}::uuid, kind, anchor, subject, reason, candidates::uuid[], ${runId}::uuid
+    from jsonb_to_recordset(${json}::jsonb)
+      as r(id uuid, anchor text, kind text, subject text, reason text, candidates text, "isFault" boolean)
+    where not "isFault"
+    on conflict (tenant_id, connection_id, anchor, kind) where status = 'open' and anchor is not null do nothing`;
+}
+
+function caseKindOf(row: Change): CaseKind {
+  const kind = row.after?.['caseKind'];
+  return caseKinds.find((known) => known === kind) ?? 'disputed_match';
+}
+
+function candidatesOf(row: Change): string[] {
+  const ids = row.after?.['candidates'];
+  return Array.isArray(ids) ? ids.filter((id): id is string => typeof id === 'string') : [];
+}
+
+export function listCases(db: Db, tenantId: TenantId, status: CaseStatus, limit = 200): Promise<Case[]> {
+  return db.tenant(tenantId, (tx) => selectCases(tx, status, limit, null));
+}
+
+function selectCases(tx: TenantTx, status: CaseStatus | null, limit: number, id: string | null): Promise<Case[]> {
+  return tx.sql<Case[]>`
+    select c.id, c.connection_id as "connectionId", n.name as "connectionName", c.kind, c.status, c.anchor, c.subject, c.reason,
+      c.created_at as "createdAt", c.resolved_by as "resolvedBy",
+      coalesce((
+        select jsonb_agg(jsonb_build_object('id', u.id, 'name', coalesce(u.display_name, u.username, u.email, u.id::text)) order by u.id)
+        from users u where u.tenant_id = c.tenant_id and u.id = any(c.candidate_ids)), '[]') as candidates
+    from cases c
+    left join connections n on n.tenant_id = c.tenant_id and n.id = c.connection_id
+    where c.tenant_id = ${tx.tenantId} and (${status}::text is null or c.status = ${status}::text)
+      and (${id}::uuid is null or c.id = ${id}::uuid)
+    order by c.created_at, c.id limit ${limit}`;
+}
+
+/**
+ * Closes a case. `grant` gives what a push asked for, at once. `link` binds the object to a user, `create` makes it a user of its own, `ignore` leaves it alone for
+ * good; the first two take effect with the connection's next run.
+ */
+export function resolveCase(
+  db: Db,
+  actor: string,
+  tenantId: TenantId,
+  caseId: string,
+  resolution: Resolution,
+): Promise<void> {
+  return db.tenant(tenantId, async (tx) => {
+    const [found] = await tx.sql<OpenCase[]>`
+      select connection_id as "connectionId", anchor, kind, run_id as "runId" from cases
+      where tenant_id = ${tenantId} and id = ${caseId} and status = 'open' for update`;
+    if (found === undefined) {
+      throw new RollcallError('not_found', `There is no open case ${caseId}.`, {
+        remedy: 'List them with: rollcall cases list',
+      });
+    }
+    await actOn(tx, caseId, found, resolution);
+    await tx.sql`
+      update cases set status = ${resolution.action === 'ignore' ? 'ignored' : 'resolved'}, resolution = ${JSON.stringify(resolution)}::jsonb,
+        resolved_by = ${actor}, resolved_at = now()
+      where tenant_id = ${tenantId} and id = ${caseId}`;
+    await recordEvent(tx, {
+      actor,
+      action: 'case.resolved',
+      target: `case:${caseId}`,
+      details: { ...resolution, kind: found.kind },
+    });
+  });
+}
+
+type OpenCase = {
+  readonly connectionId: ConnectionId | null;
+  readonly anchor: string | null;
+  readonly kind: CaseKind;
+  readonly runId: RunId | null;
+};
+
+async function actOn(tx: TenantTx, caseId: string, found: OpenCase, resolution: Resolution): Promise<void> {
+  const isAboutGrant = found.kind === 'privileged_grant';
+  if (resolution.action !== 'ignore' && isAboutGrant !== (resolution.action === 'grant')) {
+    throw new RollcallError(
+      'invalid_input',
+      `A case of kind ${words(found.kind)} can not be decided by "${resolution.action}".`,
+      {
+        remedy: isAboutGrant
+          ? 'Grant the role, or ignore the case.'
+          : 'Link to a user, create one, or ignore the object.',
+      },
+    );
+  }
+  if (found.connectionId === null || found.anchor === null) return;
+  if (resolution.action === 'grant') await grantAsked(tx, caseId, found.connectionId, found.anchor, found.runId);
+  else await resolveLink(tx, found.connectionId, found.anchor, resolution);
+}
+
+/** What the push asked for and the directory still asks for; what it asks for no longer is not given. */
+async function grantAsked(
+  tx: TenantTx,
+  caseId: string,
+  connectionId: ConnectionId,
+  anchor: string,
+  runId: RunId | null,
+): Promise<void> {
+  const still = new Set((await desiredOfAnchors(tx, connectionId, [anchor])).map((row) => `rule:${row.ruleId}`));
+  const asked = await tx.sql<GrantChange[]>`
+    select distinct on (organization_id, role, grant_source) seq, user_id as "userId", organization_id as "organizationId", role,
+      grant_source as source
+    from changes
+    where tenant_id = ${tx.tenantId} and connection_id = ${connectionId} and anchor = ${anchor} and op = 'dispute'
+      and after ->> 'caseKind' = 'privileged_grant' and user_id is not null
+    order by organization_id, role, grant_source, seq desc`;
+  const wanted = asked.filter((row) => still.has(row.source));
+  const given = runId === null ? [] : await addRuleGrants(tx, runId, wanted);
+  if (given.length > 0) return;
+  throw new RollcallError(
+    'conflict',
+    `The role of case ${caseId} can not be given: the directory asks for it no longer, or an exclusion stands against it.`,
+    {
+      remedy: 'Ignore the case.',
+    },
+  );
+}
+
+function words(kind: CaseKind): string {
+  return kind.replaceAll('_', ' ');
+}
+
+async function resolveLink(
+  tx: TenantTx,
+  connectionId: string,
+  anchor: string,
+  resolution: Exclude<Resolution, { action: 'grant' }>,
+): Promise<void> {
+  const [link] = await tx.sql<{ state: string; userId: string | null }[]>`
+    select state, user_id as "userId" from links
+    where tenant_id = ${tx.tenantId} and connection_id = ${connectionId} and anchor = ${anchor} for update`;
+  if (link === undefined || link.state !== 'disputed') return;
+  if (resolution.action === 'ignore') {
+    await tx.sql`
+      update links set state = 'ignored', version = version + 1, updated_at = now()
+      where tenant_id = ${tx.tenantId} and connection_id = ${connectionId} and anchor = ${anchor}`;
+    return;
+  }
+  if (resolution.action === 'create') {
+    await tx.sql`
+      update links set matched_by = 'create', settled_version = 0, version = version + 1, updated_at = now()
+      where tenant_id = ${tx.tenantId} and connection_id = ${connectionId} and anchor = ${anchor}`;
+    return;
+  }
+  await mustBeFree(tx, connectionId, resolution.userId);
+  await tx.sql`
+    update links set state = 'linked', user_id = ${resolution.userId}, matched_by = 'case', settled_version = 0, version = version + 1,
+      updated_at = now()
+    where tenant_id = ${tx.tenantId} and connection_id = ${connectionId} and anchor = ${anchor}`;
+}
+
+async function mustBeFree(tx: TenantTx, connectionId: string, userId: UserId): Promise<void> {
+  const [user] = await tx.sql<{ name: string; isTaken: boolean }[]>`
+    select coalesce(u.display_name, u.username, u.email, u.id::text) as name,
+      exists (select 1 from links l where l.tenant_id = u.tenant_id and l.connection_id = ${connectionId} and l.user_id = u.id
+        and l.state in ('linked', 'missing', 'held')) as "isTaken"
+    from users u where u.tenant_id = ${tx.tenantId} and u.id = ${userId} and u.status <> 'removed'`;
+  if (user === undefined) throw new RollcallError('not_found', `There is no user ${userId} in this tenant.`);
+  if (user.isTaken) {
+    throw new RollcallError('conflict', `${user.name} is already linked to another object of this connection.`, {
+      remedy: 'Resolve the case by creating a user, or ignore the object.',
+    });
+  }
+}

@@ -1,0 +1,119 @@
+/**
+ * The document that describes a connection: what `connections create -f` reads and `connections export` writes. One
+ * strict schema, whose descriptions become the documentation; connector settings and secrets are checked by the
+ * connector itself.
+ */
+import { z } from 'zod';
+import type { Connector } from '../../connectors/contract/contract.ts';
+import { RollcallError } from '../../core/errors.ts';
+import { describeInputFault, inputFaults, type InputFault } from '../../core/input-faults.ts';
+import { guardLimitsSchema, mappingSchema, policySchema } from '../../core/policy.ts';
+import { grantableRoles } from '../../core/roles.ts';
+import { connectionKinds, correlationKeys, type ConnectionKind } from '../../core/vocabulary.ts';
+
+const target = {
+  role: z.enum(grantableRoles).describe('The role to give.'),
+  organization: z.string().min(1).optional().describe("Slug path; the connection's own organization unless given."),
+  precedence: z.int().min(0).max(10_000).default(100).describe('Lower wins where one must be chosen (quota home).'),
+};
+
+export const roleMappingDocument = z.union([
+  z.strictObject({
+    group: z
+      .union([z.string().min(1), z.strictObject({ id: z.string().min(1) })])
+      .describe('Name of the group, pinned to its immutable id by the first read; or that id itself.'),
+    ...target,
+  }),
+  z.strictObject({
+    everyone: z.enum(grantableRoles).describe('The role of everybody in scope.'),
+    organization: target.organization,
+    precedence: target.precedence,
+  }),
+  z.strictObject({ predicate: z.string().min(1).max(2000).describe('CEL over `object`.'), ...target }),
+]);
+export type RoleMappingDocument = z.output<typeof roleMappingDocument>;
+
+export const connectionDocument = z.strictObject({
+  name: z.string().trim().min(1).max(200),
+  kind: z.enum(connectionKinds),
+  organization: z
+    .string()
+    .min(1)
+    .describe('Slug path of the organization it belongs to, e.g. contoso or contoso/emea.'),
+  schedule: z
+    .strictObject({
+      cron: z.string().min(1).describe('Five fields; see docs/connectors.md.'),
+      timeZone: z.string().min(1).default('UTC').describe('IANA name, e.g. Europe/Berlin.'),
+      jitterSeconds: z.int().min(0).max(3600).default(0),
+    })
+    .optional()
+    .describe('Without one, runs are started by hand or by pushes only.'),
+  priority: z.int().min(0).max(10_000).default(100).describe('Lower number wins where two directories disagree.'),
+  ceiling: z.enum(grantableRoles).default('user').describe('The highest role this directory may give.'),
+  settings: z.record(z.string(), z.unknown()).default({}),
+  secrets: z.record(z.string(), z.unknown()).default({}),
+  scope: policySchema.shape.scope,
+  mappings: z.array(mappingSchema).max(100).default([]),
+  correlation: z
+    .array(z.enum(correlationKeys))
+    .max(correlationKeys.length)
+    .default(['username', 'email', 'employee_id']),
+  leaver: policySchema.shape.leaver,
+  roles: z.array(roleMappingDocument).max(1000).default([]),
+  guards: guardLimitsSchema.prefault({}),
+});
+export type ConnectionDocument = z.output<typeof connectionDocument>;
+
+/** Throws invalid_input that names every fault with its path; `more` finds those of parts that others know. */
+export function parseConnectionDocument(
+  value: unknown,
+  more: (value: unknown) => readonly InputFault[] = () => [],
+): ConnectionDocument {
+  const parsed = connectionDocument.safeParse(value);
+  if (parsed.success) return parsed.data;
+  throw faultyDocument([...inputFaults(parsed.error, connectionDocument), ...more(value)]);
+}
+
+export function faultyDocument(faults: readonly InputFault[]): RollcallError {
+  const lines = faults.map(describeInputFault);
+  const count = `${lines.length} fault${lines.length === 1 ? '' : 's'}`;
+  return new RollcallError(
+    'invalid_input',
+    [`The connection document has ${count}; nothing was saved:`, ...lines.map((line) => `  ${line}`)].join('\n'),
+    { details: { faults: lines } },
+  );
+}
+
+const sections = z.object({
+  kind: z.enum(connectionKinds),
+  settings: z.unknown().optional(),
+  secrets: z.unknown().optional(),
+});
+
+/** Of a document that is faulty elsewhere: a person corrects it once, not fault by fault. */
+export function faultsOfSections(connectors: ReadonlyMap<ConnectionKind, Connector>, value: unknown): InputFault[] {
+  const { data } = sections.safeParse(value);
+  const connector = data === undefined ? undefined : connectors.get(data.kind);
+  if (data === undefined || connector === undefined) return [];
+  const settings = connector.settingsSchema.safeParse(data.settings ?? {});
+  const secrets = connector.secretsSchema.safeParse(data.secrets);
+  return [
+    ...(settings.success ? [] : faultsIn('settings', settings.error, connector.settingsSchema)),
+    // an update may leave them out
+    ...(data.secrets === undefined || secrets.success
+      ? []
+      : faultsIn('secrets', secrets.error, connector.secretsSchema)),
+  ];
+}
+
+export function faultsIn(section: string, error: z.ZodError, schema: z.ZodType): InputFault[] {
+  return inputFaults(error, schema).map((fault) => ({ ...fault, path: [section, ...fault.path] }));
+}
+
+/** A connection that is pushed to has none. */
+export function requireNoSettings(value: unknown): unknown {
+  const schema = z.strictObject({});
+  const parsed = schema.safeParse(value);
+  if (parsed.success) return parsed.data;
+  throw faultyDocument(faultsIn('settings', parsed.error, schema));
+}

@@ -1,0 +1,73 @@
+/** Connections over HTTP, and starting their runs. */
+import { z } from 'zod';
+import type { ConnectionId } from '../../core/ids.ts';
+import { requireId } from '../../core/require-id.ts';
+import { grantableRoles } from '../../core/roles.ts';
+import { connectionKinds, connectionStatuses, runModes } from '../../core/vocabulary.ts';
+import { route, type Route } from '../../platform/route.ts';
+import { connectionParams, facts, full, runBody, textOrNull, view, type RoutesDeps } from '../route-parts.ts';
+
+const connectionBody = z.object({
+  id: z.string(),
+  organizationId: z.string(),
+  kind: z.enum(connectionKinds),
+  name: z.string(),
+  status: z.enum(connectionStatuses),
+  statusReason: textOrNull,
+  cron: textOrNull,
+  timeZone: z.string(),
+  nextRunAt: textOrNull,
+  priority: z.int(),
+  ceiling: z.enum(grantableRoles),
+  version: z.int(),
+  lastFullAt: textOrNull,
+});
+
+export function connectionRoutes({ reconciliation, dispatch }: RoutesDeps): Route[] {
+  return [
+    route({
+      method: 'get',
+      path: '/connections',
+      summary: 'Connections of the tenant.',
+      permission: view,
+      response: z.object({ items: z.array(connectionBody) }),
+      handler: async (_input, { principal }) => {
+        const inReach = new Set(await reconciliation.reach.connections(principal));
+        const all = await reconciliation.listConnections(principal.tenantId);
+        return { items: all.filter((connection) => inReach.has(connection.id)) };
+      },
+    }),
+    route({
+      method: 'get',
+      path: '/connections/:connectionId',
+      summary: 'One connection with its document; secrets are never shown.',
+      permission: view,
+      params: connectionParams,
+      response: connectionBody.extend({ document: facts }),
+      handler: async ({ params }, { principal }) => {
+        const id = requireId<ConnectionId>(params.connectionId, 'connection');
+        await reconciliation.reach.requireConnection(principal, id);
+        const connection = await reconciliation.findConnection(principal.tenantId, id);
+        return { ...connection, document: await reconciliation.exportConnection(principal.tenantId, id) };
+      },
+    }),
+    route({
+      method: 'post',
+      path: '/connections/:connectionId/runs',
+      summary: 'Start a run; mode plan stops before the first write.',
+      permission: full,
+      params: connectionParams,
+      body: z.strictObject({ mode: z.enum(runModes).default('auto'), read: z.enum(['full', 'delta']).default('full') }),
+      response: runBody,
+      status: 202,
+      handler: async ({ params, body }, { principal }) => {
+        const connectionId = requireId<ConnectionId>(params.connectionId, 'connection');
+        const { tenantId, actor } = principal;
+        await reconciliation.reach.requireConnection(principal, connectionId);
+        const runId = await reconciliation.requestRun({ tenantId, connectionId, requestedBy: actor, ...body });
+        await dispatch({ tenantId, runId, connectionId });
+        return reconciliation.getRun(tenantId, runId);
+      },
+    }),
+  ];
+}

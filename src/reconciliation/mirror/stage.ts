@@ -1,0 +1,185 @@
+/**
+ * The staging tables of one run, filled by COPY (as owner: Postgres refuses COPY into a table with a policy) and
+ * merged as rollcall_tenant. Rows are buffered and copied in batches, so memory stays flat.
+ */
+import type { DirectoryObject } from '../../connectors/contract/contract.ts';
+import type { RunId } from '../../core/ids.ts';
+import type { MappingResult } from '../../core/mapping.ts';
+import { textKey } from '../../core/text-keys.ts';
+import type { ObjectKind } from '../../core/vocabulary.ts';
+import { copyRows, createStageTable, dropOrphanStages, dropStage, type CopyValue } from '../../db/db.ts';
+import type { Db } from '../../db/db.ts';
+import { keysOf } from './mirror-keys.ts';
+
+const batchRows = 5_000;
+
+const objectColumns = [
+  'seq',
+  'kind',
+  'anchor',
+  'user_name_key',
+  'email_key',
+  'employee_id_key',
+  'display_name',
+  'display_name_key',
+  'locator',
+  'source',
+  'mapped',
+  'rule_ids',
+  'is_active',
+  'is_in_scope',
+  'problem',
+  'content_hash',
+] as const;
+
+const tables = {
+  objects: {
+    columns: objectColumns,
+    ddl: `seq bigint, kind text, anchor text collate "C", user_name_key text collate "C", email_key text collate "C",
+      employee_id_key text collate "C", display_name text, display_name_key text collate "C", locator text, source jsonb,
+      mapped jsonb, rule_ids uuid[], is_active boolean, is_in_scope boolean, problem text, content_hash bytea`,
+  },
+  edges: {
+    columns: ['seq', 'group_anchor', 'member_anchor', 'op'],
+    ddl: 'seq bigint, group_anchor text collate "C", member_anchor text collate "C", op "char"',
+  },
+  group_sets: {
+    columns: ['group_anchor', 'seq', 'is_set', 'members_hash', 'member_count'],
+    ddl: 'group_anchor text collate "C", seq bigint, is_set boolean, members_hash bytea, member_count integer',
+  },
+  gone: { columns: ['seq', 'kind', 'anchor'], ddl: 'seq bigint, kind text, anchor text collate "C"' },
+  absent: { columns: ['kind', 'anchor'], ddl: 'kind text, anchor text collate "C"' },
+} as const;
+
+export type StageTable = keyof typeof tables;
+
+export type StageTables = Readonly<Record<StageTable, string>>;
+
+type Holder = { readonly id: RunId; readonly epoch: number };
+
+/** COPY is outside the fence: a worker that wakes after takeover must not meet the tables of the one that took over. */
+const partOf = (run: Holder): string => `e${run.epoch}_`;
+
+/** Creates the tables of the run in this epoch. */
+export async function createStage(db: Db, run: Holder): Promise<StageTables> {
+  const names: Partial<Record<StageTable, string>> = {};
+  for (const name of Object.keys(tables) as StageTable[]) {
+    names[name] = await createStageTable(db.stage, run.id, `${partOf(run)}${name}`, tables[name].ddl);
+  }
+  return names as StageTables;
+}
+
+/** Drops the tables of this epoch; `sweepStages` finds those of an epoch that never ended. */
+export function dropOwnStage(db: Db, run: Holder): Promise<void> {
+  return dropStage(db.stage, run.id, partOf(run));
+}
+
+/** A run may be written down a moment before its status says that it is live. */
+const youngMs = 3_600_000;
+
+/** What dead workers left in schema stage. */
+export async function sweepStages(db: Db, now: Date): Promise<number> {
+  const live = await db.engine(
+    (tx) => tx.sql<{ id: RunId }[]>`select id from runs where status in ('queued', 'running')`,
+  );
+  return dropOrphanStages(db.stage, {
+    before: new Date(now.getTime() - youngMs),
+    except: live.map(({ id }) => id),
+  });
+}
+
+export class StageWriter {
+  readonly #db: Db;
+  readonly #tables: StageTables;
+  readonly #buffers: Record<StageTable, CopyValue[][]> = {
+    objects: [],
+    edges: [],
+    group_sets: [],
+    gone: [],
+    absent: [],
+  };
+  readonly counts: Record<StageTable, number> = { objects: 0, edges: 0, group_sets: 0, gone: 0, absent: 0 };
+
+  constructor(db: Db, stageTables: StageTables) {
+    this.#db = db;
+    this.#tables = stageTables;
+  }
+
+  object(seq: number, object: DirectoryObject, result: MappingResult | null, contentHash: Buffer): Promise<void> {
+    const keys = keysOf(result?.mapped ?? {});
+    return this.#push('objects', [
+      seq,
+      object.kind,
+      object.anchor,
+      keys.userNameKey,
+      keys.emailKey,
+      keys.employeeIdKey,
+      object.name,
+      textKey(object.name),
+      object.locator,
+      jsonText({
+        ...object.attributes,
+        ...(object.inactiveReason === null ? {} : { inactiveReason: object.inactiveReason }),
+      }),
+      result === null ? null : jsonText(result.mapped),
+      `{${(result?.ruleIds ?? []).join(',')}}`,
+      object.isActive,
+      result?.isInScope ?? true,
+      result?.problem ?? null,
+      `\\x${contentHash.toString('hex')}`,
+    ]);
+  }
+
+  async edges(seq: number, groupAnchor: string, memberAnchors: readonly string[], op: '+' | '-'): Promise<void> {
+    for (const anchor of memberAnchors) await this.#push('edges', [seq, groupAnchor, anchor, op]);
+  }
+
+  groupSet(groupAnchor: string, seq: number, membersHash: string | null, memberCount: number | null): Promise<void> {
+    return this.#push('group_sets', [
+      groupAnchor,
+      seq,
+      true,
+      membersHash === null ? null : `\\x${membersHash}`,
+      memberCount,
+    ]);
+  }
+
+  groupTouched(groupAnchor: string): Promise<void> {
+    return this.#push('group_sets', [groupAnchor, null, false, null, null]);
+  }
+
+  gone(seq: number, kind: ObjectKind, anchor: string): Promise<void> {
+    return this.#push('gone', [seq, kind, anchor]);
+  }
+
+  absent(kind: ObjectKind, anchor: string): Promise<void> {
+    return this.#push('absent', [kind, anchor]);
+  }
+
+  async flush(): Promise<void> {
+    for (const table of Object.keys(tables) as StageTable[]) await this.#copy(table);
+  }
+
+  async #push(table: StageTable, row: CopyValue[]): Promise<void> {
+    const buffer = this.#buffers[table];
+    buffer.push(row);
+    if (buffer.length >= batchRows) await this.#copy(table);
+  }
+
+  async #copy(table: StageTable): Promise<void> {
+    const rows = this.#buffers[table];
+    if (rows.length === 0) return;
+    this.#buffers[table] = [];
+    this.counts[table] += rows.length;
+    await copyRows(this.#db.stage, this.#tables[table], tables[table].columns, rows);
+  }
+}
+
+/** JSON for jsonb: Postgres refuses the NUL character in it. */
+export function jsonText(value: unknown): string {
+  const text = JSON.stringify(value);
+  if (!text.includes('\\u0000')) return text;
+  return JSON.stringify(value, (_key, part: unknown) =>
+    typeof part === 'string' ? part.replaceAll('\u0000', '') : part,
+  );
+}

@@ -1,0 +1,181 @@
+/** Change rows: writing a plan, reading it, and its digest. */
+import type { ConnectionId, RunId, UserId } from '../../core/ids.ts';
+import type { GrantableRole } from '../../core/roles.ts';
+import type { Draft, Subject } from '../../core/subject.ts';
+import type { ChangeClass, ChangeKind, ChangeOp, ChangeState } from '../../core/vocabulary.ts';
+import { changeClasses } from '../../core/vocabulary.ts';
+import type { TenantTx } from '../../db/db.ts';
+
+/** A change row on its way into the plan. */
+export type NewChange = Draft & {
+  readonly seq: number;
+  readonly anchor: string;
+  readonly subject: string;
+  readonly objectVersion: number;
+};
+
+/** A change row as apply and every reader sees it. */
+export type Change = {
+  readonly runId: RunId;
+  readonly seq: number;
+  readonly connectionId: ConnectionId;
+  readonly class: ChangeClass;
+  readonly op: ChangeOp;
+  readonly kind: ChangeKind;
+  readonly anchor: string | null;
+  readonly userId: UserId | null;
+  readonly subject: string;
+  readonly organizationId: string | null;
+  readonly role: GrantableRole | null;
+  readonly grantSource: string | null;
+  readonly before: Readonly<Record<string, unknown>> | null;
+  readonly after: Readonly<Record<string, unknown>> | null;
+  readonly expectedVersion: number | null;
+  readonly objectVersion: number | null;
+  readonly reason: string;
+  readonly cause: string;
+  readonly state: ChangeState;
+  readonly error: string | null;
+  readonly appliedAt: string | null;
+};
+
+export function toNewChanges(subject: Subject, drafts: readonly Draft[], firstSeq: number): NewChange[] {
+  return drafts.map((draft, index) => ({
+    ...draft,
+    seq: firstSeq + index,
+    anchor: subject.anchor,
+    // an object without a link goes by its own name: the user it may match is somebody else so far
+    subject: (subject.link === null ? null : subject.user?.attributes['displayName']) ?? subject.name,
+    objectVersion: subject.objectVersion,
+  }));
+}
+
+export async function insertChanges(
+  tx: TenantTx,
+  where: { readonly runId: RunId; readonly connectionId: ConnectionId; readonly requestId: string | null },
+  rows: readonly NewChange[],
+): Promise<void> {
+  if (rows.length === 0) return;
+  const columns = rows.map((row) => ({
+    seq: row.seq,
+    class: row.class,
+    op: row.op,
+    kind: row.kind,
+    anchor: row.anchor,
+    user_id: row.userId,
+    subject: row.subject,
+    organization_id: row.organizationId,
+    role: row.role,
+    grant_source: row.grantSource,
+    before: row.before,
+    after: row.after,
+    expected_version: row.expectedVersion,
+    object_version: row.objectVersion,
+    reason: row.reason,
+    cause: row.cause,
+  }));
+  await tx.sql`
+    insert into changes (tenant_id, run_id, connection_id, request_id, seq, class, op, kind, anchor, user_id, subject, organization_id,
+      role, grant_source, before, after, expected_version, object_version, reason, cause)
+    select ${tx.tenantId}::uuid, ${where.runId}::uuid, ${where.connectionId}::uuid, ${where.requestId}::uuid, seq, class, op, kind, anchor,
+      user_id, subject, organization_id, role, grant_source, before, after, expected_version, object_version, reason, cause
+    from jsonb_to_recordset(${JSON.stringify(columns)}::jsonb) as r(
+      seq int, class text, op text, kind text, anchor text, user_id uuid, subject text, organization_id uuid, role text, grant_source text,
+      before jsonb, after jsonb, expected_version bigint, object_version bigint, reason text, cause text)`;
+}
+
+const selectList = (tx: TenantTx) => tx.sql`
+  c.run_id as "runId", c.seq, c.connection_id as "connectionId", c.class, c.op, c.kind, c.anchor, c.user_id as "userId", c.subject,
+  c.organization_id as "organizationId", c.role, c.grant_source as "grantSource", c.before, c.after,
+  c.expected_version::int as "expectedVersion", c.object_version::int as "objectVersion", c.reason, c.cause, c.state, c.error,
+  c.applied_at as "appliedAt"`;
+
+/** The next planned rows of one class in order of seq. */
+export function selectPlanned(
+  tx: TenantTx,
+  runId: RunId,
+  changeClass: ChangeClass,
+  page: { readonly afterSeq: number; readonly limit: number },
+): Promise<Change[]> {
+  return tx.sql<Change[]>`
+    select ${selectList(tx)} from changes c
+    where c.tenant_id = ${tx.tenantId} and c.run_id = ${runId} and c.class = ${changeClass} and c.seq > ${page.afterSeq} and c.state = 'planned'
+    order by c.seq limit ${page.limit}`;
+}
+
+export function selectBySeq(tx: TenantTx, runId: RunId, seqs: readonly number[]): Promise<Change[]> {
+  return tx.sql<Change[]>`
+    select ${selectList(tx)} from changes c
+    where c.tenant_id = ${tx.tenantId} and c.run_id = ${runId} and c.seq = any(${seqs as number[]}::int[])
+    order by c.seq`;
+}
+
+export type ChangeFilter = {
+  readonly runId?: RunId;
+  readonly userId?: UserId;
+  readonly kind?: ChangeKind;
+  readonly state?: ChangeState;
+  readonly afterSeq?: number;
+  readonly limit: number;
+};
+
+/** Rows of a plan in the order in which they are applied, or of one user, newest run first. */
+export function selectChanges(tx: TenantTx, filter: ChangeFilter): Promise<Change[]> {
+  const { sql } = tx;
+  return sql<Change[]>`
+    select ${selectList(tx)} from changes c
+    where c.tenant_id = ${tx.tenantId} and c.seq > ${filter.afterSeq ?? -1}
+      ${filter.runId === undefined ? sql`` : sql`and c.run_id = ${filter.runId}`}
+      ${filter.userId === undefined ? sql`` : sql`and c.user_id = ${filter.userId}`}
+      ${filter.kind === undefined ? sql`` : sql`and c.kind = ${filter.kind}`}
+      ${filter.state === undefined ? sql`` : sql`and c.state = ${filter.state}`}
+    order by c.run_id desc, c.seq limit ${filter.limit}`;
+}
+
+export async function setChangeStates(
+  tx: TenantTx,
+  runId: RunId,
+  seqs: readonly number[],
+  state: ChangeState,
+  error: string | null = null,
+): Promise<void> {
+  if (seqs.length === 0) return;
+  await tx.sql`
+    update changes set state = ${state}, error = ${error}, applied_at = case when ${state} = 'applied' then now() end
+    where tenant_id = ${tx.tenantId} and run_id = ${runId} and seq = any(${seqs as number[]}::int[])`;
+}
+
+/** Rows by kind of user change, and by class and state. */
+export async function countChanges(tx: TenantTx, runId: RunId): Promise<ChangeCount[]> {
+  const rows = await tx.sql<ChangeCount[]>`
+    select class, op, kind, state, count(*)::int as rows, count(distinct coalesce(user_id::text, anchor))::int as subjects
+    from changes where tenant_id = ${tx.tenantId} and run_id = ${runId} group by 1, 2, 3, 4 order by 1, 2, 3, 4`;
+  return rows;
+}
+
+export type ChangeCount = {
+  readonly class: ChangeClass;
+  readonly op: ChangeOp;
+  readonly kind: ChangeKind;
+  readonly state: ChangeState;
+  readonly rows: number;
+  readonly subjects: number;
+};
+
+/**
+ * Fingerprint of the rows that still wait, in the order in which they will be applied. Ids that a plan makes up
+ * (users it would create) stay out of it, so that two runs over the same input have the same digest. Null: nothing
+ * waits.
+ */
+export async function digestPlan(tx: TenantTx, runId: RunId): Promise<string | null> {
+  const [row] = await tx.sql<{ digest: string | null }[]>`
+    select encode(sha256(convert_to(string_agg(md5(concat_ws(E'\\x1f', class, op, kind, anchor, case when kind = 'joiner' then null else user_id end,
+      organization_id, role, grant_source, coalesce(before, 'null')::text, coalesce(after, 'null')::text)), ''
+      order by array_position(${changeClasses as unknown as string[]}::text[], class), seq), 'UTF8')), 'hex') as digest
+    from changes where tenant_id = ${tx.tenantId} and run_id = ${runId} and state in ('planned', 'held')`;
+  return row?.digest ?? null;
+}
+
+export async function deleteChanges(tx: TenantTx, runId: RunId): Promise<void> {
+  await tx.sql`delete from changes where tenant_id = ${tx.tenantId} and run_id = ${runId}`;
+}

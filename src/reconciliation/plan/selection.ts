@@ -1,0 +1,150 @@
+/**
+ * Which subjects a run must decide, found in sets. Level-triggered: an object is open while its version differs from
+ * the one its link was settled at, and while the grants it should give differ from those it gave. So a run that
+ * crashed, was held or was discarded loses nothing: the next one finds the same differences.
+ */
+import type { ConnectionId } from '../../core/ids.ts';
+import type { GrantableRole } from '../../core/roles.ts';
+import type { TenantTx } from '../../db/db.ts';
+
+/** Makes the temporary tables run_rules, run_desired (anchor, rule_id) and run_affected (anchor); returns how many are affected. */
+export async function selectAffected(
+  tx: TenantTx,
+  connectionId: ConnectionId,
+  grantable: readonly GrantableRole[],
+): Promise<number> {
+  await selectRules(tx, connectionId, grantable);
+  await selectDesired(tx, connectionId);
+  await tx.sql`create temporary table run_affected (anchor text collate "C") on commit drop`;
+  await tx.sql`
+    insert into run_affected
+    select m.anchor from mirror_objects m
+    left join links l on l.tenant_id = m.tenant_id and l.connection_id = m.connection_id and l.anchor = m.anchor
+    where m.tenant_id = ${tx.tenantId} and m.connection_id = ${connectionId} and m.kind = 'user'
+      and case when l.anchor is null
+        then m.deleted_at is null and m.absent_since is null and m.is_in_scope and (m.is_active or m.problem is not null)
+        else l.settled_version <> m.version end
+    union
+    select d.anchor from run_desired d
+    join run_rules r on r.id = d.rule_id and r.is_grantable
+    join links l on l.tenant_id = ${tx.tenantId} and l.connection_id = ${connectionId} and l.anchor = d.anchor and l.state in ('linked', 'missing')
+    join users u on u.tenant_id = l.tenant_id and u.id = l.user_id and u.status <> 'removed' and not u.is_protected
+    left join grants g on g.tenant_id = l.tenant_id and g.organization_id = r.organization_id and g.user_id = l.user_id and g.role = r.role
+      and g.source = r.source
+    where g.user_id is null and not exists (
+        select 1 from exclusions x
+        where x.tenant_id = l.tenant_id and x.organization_id = r.organization_id and x.user_id = l.user_id
+          and (x.role is null or x.role = r.role) and (x.until is null or x.until > now()))
+    union
+    select l.anchor from run_rules r
+    join grants g on g.tenant_id = ${tx.tenantId} and g.source = r.source
+    join links l on l.tenant_id = g.tenant_id and l.connection_id = ${connectionId} and l.user_id = g.user_id and l.state in ('linked', 'missing')
+    join users u on u.tenant_id = l.tenant_id and u.id = l.user_id and not u.is_protected
+    join mirror_objects m on m.tenant_id = l.tenant_id and m.connection_id = l.connection_id and m.kind = 'user' and m.anchor = l.anchor
+      and m.problem is null and m.absent_since is null
+    left join run_desired d on d.rule_id = r.id and d.anchor = l.anchor
+    where r.ended_at is not null or not r.is_grantable or d.anchor is null
+      or exists (
+          select 1 from exclusions x
+          where x.tenant_id = l.tenant_id and x.organization_id = r.organization_id and x.user_id = l.user_id
+            and (x.role is null or x.role = r.role) and (x.until is null or x.until > now()))`;
+  const [row] = await tx.sql<{ count: string }[]>`select count(*) from run_affected`;
+  const count = Number(row?.count ?? 0);
+  if (count > 0) {
+    // only now is anything looked up by anchor
+    await tx.sql`create unique index on run_affected (anchor)`;
+    await tx.sql`create index on run_desired (anchor)`;
+    await tx.sql`analyze run_affected`;
+  }
+  return count;
+}
+
+/** All role mappings the connection ever had, analyzed: the planner must know that a few of them match everybody. */
+async function selectRules(
+  tx: TenantTx,
+  connectionId: ConnectionId,
+  grantable: readonly GrantableRole[],
+): Promise<void> {
+  await tx.sql`
+    create temporary table run_rules on commit drop as
+    select id, organization_id, role, group_anchor, ended_at, 'rule:' || id as source, role = any(${grantable as string[]}) as is_grantable
+    from role_mappings where tenant_id = ${tx.tenantId} and connection_id = ${connectionId}`;
+  await tx.sql`analyze run_rules`;
+}
+
+/** Role mappings x members, through nested groups (`union` ends cycles). */
+async function selectDesired(tx: TenantTx, connectionId: ConnectionId): Promise<void> {
+  await tx.sql`create temporary table run_desired (anchor text collate "C", rule_id uuid) on commit drop`;
+  await tx.sql`
+    insert into run_desired
+    with recursive reach as (
+      select r.id as rule_id, g.anchor as group_anchor from run_rules r
+      join mirror_objects g on g.tenant_id = ${tx.tenantId} and g.connection_id = ${connectionId} and g.kind = 'group'
+        and g.anchor = r.group_anchor and g.deleted_at is null
+      where r.ended_at is null
+      union
+      select reach.rule_id, e.member_anchor from reach
+      join mirror_edges e on e.tenant_id = ${tx.tenantId} and e.connection_id = ${connectionId} and e.group_anchor = reach.group_anchor
+      join mirror_objects g on g.tenant_id = ${tx.tenantId} and g.connection_id = ${connectionId} and g.kind = 'group'
+        and g.anchor = e.member_anchor and g.deleted_at is null
+    )
+    select e.member_anchor, reach.rule_id from reach
+    join mirror_edges e on e.tenant_id = ${tx.tenantId} and e.connection_id = ${connectionId} and e.group_anchor = reach.group_anchor
+    join mirror_objects u on u.tenant_id = ${tx.tenantId} and u.connection_id = ${connectionId} and u.kind = 'user'
+      and u.anchor = e.member_anchor and u.deleted_at is null and u.is_in_scope
+    union
+    select given.anchor, given.rule_id from (
+      select m.anchor, unnest(m.rule_ids) as rule_id from mirror_objects m
+      where m.tenant_id = ${tx.tenantId} and m.connection_id = ${connectionId} and m.kind = 'user'
+        and m.deleted_at is null and m.is_in_scope and m.rule_ids <> '{}') given
+    join run_rules r on r.id = given.rule_id and r.ended_at is null`;
+  await tx.sql`analyze run_desired`;
+}
+
+/** The next affected anchors in order, after `last`. */
+export async function nextAffected(tx: TenantTx, last: string, limit: number): Promise<string[]> {
+  const rows = await tx.sql<
+    { anchor: string }[]
+  >`select anchor from run_affected where anchor > ${last} order by anchor limit ${limit}`;
+  return rows.map((row) => row.anchor);
+}
+
+export type DesiredRow = { readonly anchor: string; readonly ruleId: string };
+
+export async function desiredOfRun(tx: TenantTx, anchors: readonly string[]): Promise<DesiredRow[]> {
+  return tx.sql<DesiredRow[]>`
+    select anchor, rule_id as "ruleId" from run_desired where anchor = any(${anchors as string[]}) order by anchor, rule_id`;
+}
+
+/** The same for a few pushed objects: upwards from each user through its groups. */
+export async function desiredOfAnchors(
+  tx: TenantTx,
+  connectionId: ConnectionId,
+  anchors: readonly string[],
+): Promise<DesiredRow[]> {
+  return tx.sql<DesiredRow[]>`
+    with recursive above as (
+      select e.member_anchor as anchor, e.group_anchor from mirror_edges e
+      join mirror_objects g on g.tenant_id = e.tenant_id and g.connection_id = e.connection_id and g.kind = 'group'
+        and g.anchor = e.group_anchor and g.deleted_at is null
+      where e.tenant_id = ${tx.tenantId} and e.connection_id = ${connectionId} and e.member_anchor = any(${anchors as string[]})
+      union
+      select above.anchor, e.group_anchor from above
+      join mirror_edges e on e.tenant_id = ${tx.tenantId} and e.connection_id = ${connectionId} and e.member_anchor = above.group_anchor
+      join mirror_objects g on g.tenant_id = e.tenant_id and g.connection_id = e.connection_id and g.kind = 'group'
+        and g.anchor = e.group_anchor and g.deleted_at is null
+    ), live as (
+      select anchor, rule_ids from mirror_objects
+      where tenant_id = ${tx.tenantId} and connection_id = ${connectionId} and kind = 'user' and anchor = any(${anchors as string[]})
+        and deleted_at is null and is_in_scope
+    )
+    select above.anchor, r.id as "ruleId" from above
+    join live on live.anchor = above.anchor
+    join role_mappings r on r.tenant_id = ${tx.tenantId} and r.connection_id = ${connectionId} and r.group_anchor = above.group_anchor
+      and r.ended_at is null
+    union
+    select live.anchor, r.id from live
+    cross join lateral unnest(live.rule_ids) as given(id)
+    join role_mappings r on r.tenant_id = ${tx.tenantId} and r.id = given.id and r.ended_at is null
+    order by 1, 2`;
+}

@@ -1,0 +1,244 @@
+/** Loads everything a decision needs about a batch of objects: a handful of statements for 2,000 subjects or for one. */
+import type { ConnectionId, OrganizationId, UserId } from '../../core/ids.ts';
+import type { GrantableRole } from '../../core/roles.ts';
+import type {
+  Attributes,
+  Candidate,
+  Entitlement,
+  OtherLink,
+  RuleGrant,
+  Subject,
+  SubjectUser,
+} from '../../core/subject.ts';
+import type { CorrelationKey, LinkState, UserStatus } from '../../core/vocabulary.ts';
+import type { TenantTx } from '../../db/db.ts';
+import type { DesiredRow } from './selection.ts';
+
+export type SubjectQuery = {
+  readonly connectionId: ConnectionId;
+  readonly anchors: readonly string[];
+  readonly desired: readonly DesiredRow[];
+  readonly correlation: readonly CorrelationKey[];
+  readonly provenDomains: readonly string[];
+};
+
+type ObjectRow = {
+  anchor: string;
+  name: string | null;
+  objectVersion: number;
+  isActive: boolean;
+  isInScope: boolean;
+  isAbsent: boolean;
+  isDeleted: boolean;
+  problem: string | null;
+  mapped: Attributes | null;
+  linkState: LinkState | null;
+  matchedBy: string | null;
+  applied: Attributes | null;
+  userId: UserId | null;
+};
+
+/** In the order of `anchors`; an anchor without a mirror object is left out. */
+export async function loadSubjects(tx: TenantTx, query: SubjectQuery): Promise<Subject[]> {
+  const objects = await selectObjects(tx, query);
+  // whom a person wants as a user of its own is nobody's match: nothing of the candidate may flow into it
+  const unlinked = objects.filter(
+    (row) => row.userId === null && row.matchedBy !== 'create' && !row.isDeleted && !row.isAbsent && row.isInScope,
+  );
+  const [candidates, rules] = await Promise.all([selectCandidates(tx, query, unlinked), selectRules(tx, query)]);
+  const userIds = new Set<UserId>();
+  for (const row of objects) {
+    const userId = row.userId ?? onlyCandidate(candidates.get(row.anchor));
+    if (userId !== null) userIds.add(userId);
+  }
+  const ids = [...userIds];
+  const [users, otherLinks, exclusions, ruleGrants] = await Promise.all([
+    selectUsers(tx, ids),
+    selectOtherLinks(tx, query.connectionId, ids),
+    selectExclusions(tx, ids),
+    selectRuleGrants(tx, query.connectionId, ids),
+  ]);
+  const desired = Map.groupBy(query.desired, (row) => row.anchor);
+  return objects.map((row) => {
+    const found = candidates.get(row.anchor) ?? [];
+    const userId = row.userId ?? onlyCandidate(found);
+    const excluded = (userId === null ? undefined : exclusions.get(userId)) ?? [];
+    return {
+      anchor: row.anchor,
+      name: row.name ?? row.anchor,
+      objectVersion: row.objectVersion,
+      isActive: row.isActive,
+      isInScope: row.isInScope,
+      isAbsent: row.isAbsent,
+      isDeleted: row.isDeleted,
+      problem: row.problem,
+      mapped: row.mapped ?? {},
+      link:
+        row.linkState === null ? null : { state: row.linkState, matchedBy: row.matchedBy, applied: row.applied ?? {} },
+      user: userId === null ? null : (users.get(userId) ?? null),
+      otherLinks: userId === null ? [] : (otherLinks.get(userId) ?? []),
+      candidates: row.userId === null ? found : [],
+      entitlements: (desired.get(row.anchor) ?? []).flatMap((wanted) => {
+        const rule = rules.get(wanted.ruleId);
+        return rule === undefined
+          ? []
+          : [{ ...rule, isExcluded: excluded.some((exclusion) => covers(exclusion, rule)) }];
+      }),
+      ruleGrants: userId === null ? [] : (ruleGrants.get(userId) ?? []),
+    };
+  });
+}
+
+function onlyCandidate(candidates: readonly Candidate[] | undefined): UserId | null {
+  return candidates?.length === 1 ? (candidates[0]?.userId ?? null) : null;
+}
+
+async function selectObjects(tx: TenantTx, query: SubjectQuery): Promise<ObjectRow[]> {
+  return tx.sql<ObjectRow[]>`
+    select m.anchor, m.display_name as name, m.version::int as "objectVersion", m.is_active as "isActive", m.is_in_scope as "isInScope",
+      m.absent_since is not null as "isAbsent", m.deleted_at is not null as "isDeleted", m.problem, m.mapped,
+      l.state as "linkState", l.matched_by as "matchedBy", l.applied, l.user_id as "userId"
+    from mirror_objects m
+    left join links l on l.tenant_id = m.tenant_id and l.connection_id = m.connection_id and l.anchor = m.anchor
+    where m.tenant_id = ${tx.tenantId} and m.connection_id = ${query.connectionId} and m.kind = 'user'
+      and m.anchor = any(${query.anchors as string[]})
+    order by m.anchor`;
+}
+
+type CandidateRow = Candidate & { readonly anchor: string };
+
+/**
+ * Users that a correlation rule finds, of the first rule that finds anybody. A user who is linked to another live
+ * object of this connection is no candidate once that object gave the key up (a username handed over), and is a taken
+ * one while both objects claim it. E-mail counts only inside the tenant's proven domains (design.md promise 8).
+ */
+async function selectCandidates(
+  tx: TenantTx,
+  query: SubjectQuery,
+  rows: readonly ObjectRow[],
+): Promise<Map<string, Candidate[]>> {
+  if (rows.length === 0 || query.correlation.length === 0) return new Map();
+  const found = await tx.sql<CandidateRow[]>`
+    with found as (
+      select m.anchor, 'username' as rule, m.user_name_key as key, u.id from mirror_objects m
+      join users u on u.tenant_id = m.tenant_id and u.username_key = m.user_name_key
+      where m.tenant_id = ${tx.tenantId} and m.connection_id = ${query.connectionId} and m.kind = 'user' and m.anchor = any(${rows.map((row) => row.anchor)})
+      union all
+      select m.anchor, 'email', m.email_key, u.id from mirror_objects m
+      join users u on u.tenant_id = m.tenant_id and u.email_key = m.email_key
+      where m.tenant_id = ${tx.tenantId} and m.connection_id = ${query.connectionId} and m.kind = 'user' and m.anchor = any(${rows.map((row) => row.anchor)})
+        and substring(m.email_key from '[^@]*$') = any(${query.provenDomains as string[]})
+      union all
+      select m.anchor, 'employee_id', m.employee_id_key, u.id from mirror_objects m
+      join users u on u.tenant_id = m.tenant_id and u.employee_id_key = m.employee_id_key
+      where m.tenant_id = ${tx.tenantId} and m.connection_id = ${query.connectionId} and m.kind = 'user' and m.anchor = any(${rows.map((row) => row.anchor)})
+    )
+    select f.anchor, f.rule, u.id as "userId", coalesce(u.display_name, u.username, u.email, u.id::text) as name, u.version::int as version,
+      u.is_protected or exists (
+        select 1 from grants g where g.tenant_id = u.tenant_id and g.user_id = u.id and g.role <> 'user') as "isPrivileged",
+      held.anchor is not null as "isTaken"
+    from found f
+    join users u on u.tenant_id = ${tx.tenantId} and u.id = f.id and u.status <> 'removed'
+    left join lateral (
+      select l.anchor, case f.rule when 'username' then o.user_name_key when 'email' then o.email_key else o.employee_id_key end as key
+      from links l
+      join mirror_objects o on o.tenant_id = l.tenant_id and o.connection_id = l.connection_id and o.kind = 'user' and o.anchor = l.anchor
+      where l.tenant_id = ${tx.tenantId} and l.connection_id = ${query.connectionId} and l.user_id = f.id
+        and l.state in ('linked', 'missing', 'held') and o.deleted_at is null
+      limit 1) held on true
+    where f.rule = any(${query.correlation as string[]}) and (held.anchor is null or held.key = f.key)
+    order by f.anchor, array_position(${query.correlation as string[]}, f.rule), u.id`;
+  const candidates = new Map<string, Candidate[]>();
+  for (const { anchor, ...candidate } of found) {
+    const known = candidates.get(anchor);
+    if (known === undefined) candidates.set(anchor, [candidate]);
+    else if (known[0]?.rule === candidate.rule) known.push(candidate);
+  }
+  return candidates;
+}
+
+async function selectUsers(tx: TenantTx, ids: UserId[]): Promise<Map<UserId, SubjectUser>> {
+  if (ids.length === 0) return new Map();
+  const rows = await tx.sql<
+    (Omit<SubjectUser, 'attributes'> & {
+      columns: Record<string, string | null>;
+      custom: Record<string, string | null>;
+    })[]
+  >`
+    select u.id, u.version::int as version, u.status, u.suspended_by as "suspendedBy", u.is_protected as "isProtected",
+      exists (select 1 from super_admins s where s.tenant_id = u.tenant_id and s.user_id = u.id) as "isSuperAdmin", u.provenance,
+      jsonb_build_object('username', u.username, 'email', u.email, 'displayName', u.display_name, 'givenName', u.given_name,
+        'familyName', u.family_name, 'phone', u.phone, 'employeeId', u.employee_id, 'department', u.department, 'jobTitle', u.job_title) as columns,
+      u.attributes as custom
+    from users u where u.tenant_id = ${tx.tenantId} and u.id = any(${ids as string[]}::uuid[])`;
+  return new Map(
+    rows.map(({ columns, custom, ...user }) => {
+      const attributes: Record<string, string | null> = { ...columns };
+      for (const [name, value] of Object.entries(custom)) attributes[`attributes.${name}`] = value;
+      return [user.id, { ...user, status: user.status as UserStatus, attributes }];
+    }),
+  );
+}
+
+async function selectOtherLinks(
+  tx: TenantTx,
+  connectionId: ConnectionId,
+  ids: UserId[],
+): Promise<Map<UserId, OtherLink[]>> {
+  if (ids.length === 0) return new Map();
+  const rows = await tx.sql<(OtherLink & { userId: UserId })[]>`
+    select l.user_id as "userId", l.connection_id as "connectionId", m.is_active as "isActive", coalesce(m.mapped, '{}') as mapped,
+      l.state in ('linked', 'missing', 'held') and m.deleted_at is null and m.is_in_scope as "isLive"
+    from links l
+    join mirror_objects m on m.tenant_id = l.tenant_id and m.connection_id = l.connection_id and m.kind = 'user' and m.anchor = l.anchor
+    where l.tenant_id = ${tx.tenantId} and l.user_id = any(${ids as string[]}::uuid[]) and l.connection_id <> ${connectionId}
+    order by l.connection_id, l.anchor`;
+  return Map.groupBy(rows, (row) => row.userId);
+}
+
+type Exclusion = { readonly organizationId: string; readonly role: string | null };
+
+function covers(exclusion: Exclusion, rule: { readonly organizationId: string; readonly role: string }): boolean {
+  return exclusion.organizationId === rule.organizationId && (exclusion.role === null || exclusion.role === rule.role);
+}
+
+async function selectExclusions(tx: TenantTx, ids: UserId[]): Promise<Map<UserId, Exclusion[]>> {
+  if (ids.length === 0) return new Map();
+  const rows = await tx.sql<(Exclusion & { userId: UserId })[]>`
+    select user_id as "userId", organization_id as "organizationId", role from exclusions
+    where tenant_id = ${tx.tenantId} and user_id = any(${ids as string[]}::uuid[]) and (until is null or until > now())`;
+  return Map.groupBy(rows, (row) => row.userId);
+}
+
+type Rule = Omit<Entitlement, 'isExcluded'>;
+
+async function selectRules(tx: TenantTx, query: SubjectQuery): Promise<Map<string, Rule>> {
+  const ids = [...new Set(query.desired.map((row) => row.ruleId))];
+  if (ids.length === 0) return new Map();
+  const rows = await tx.sql<Rule[]>`
+    select r.id as "ruleId", r.organization_id as "organizationId", o.name as "organizationName", r.role, r.group_anchor as "groupAnchor",
+      coalesce(g.display_name, r.group_name) as "groupName"
+    from role_mappings r
+    join organizations o on o.tenant_id = r.tenant_id and o.id = r.organization_id
+    left join mirror_objects g on g.tenant_id = r.tenant_id and g.connection_id = r.connection_id and g.kind = 'group' and g.anchor = r.group_anchor
+    where r.tenant_id = ${tx.tenantId} and r.id = any(${ids}::uuid[])`;
+  return new Map(rows.map((row) => [row.ruleId, row]));
+}
+
+async function selectRuleGrants(
+  tx: TenantTx,
+  connectionId: ConnectionId,
+  ids: UserId[],
+): Promise<Map<UserId, RuleGrant[]>> {
+  if (ids.length === 0) return new Map();
+  const rows = await tx.sql<(RuleGrant & { userId: UserId; role: GrantableRole; organizationId: OrganizationId })[]>`
+    select g.user_id as "userId", r.id as "ruleId", g.organization_id as "organizationId", o.name as "organizationName", g.role,
+      r.group_anchor as "groupAnchor", coalesce(m.display_name, r.group_name) as "groupName", r.ended_at is not null as "isRuleEnded"
+    from grants g
+    join role_mappings r on r.tenant_id = g.tenant_id and 'rule:' || r.id = g.source and r.connection_id = ${connectionId}
+    join organizations o on o.tenant_id = g.tenant_id and o.id = g.organization_id
+    left join mirror_objects m on m.tenant_id = r.tenant_id and m.connection_id = r.connection_id and m.kind = 'group' and m.anchor = r.group_anchor
+    where g.tenant_id = ${tx.tenantId} and g.user_id = any(${ids as string[]}::uuid[])
+    order by g.user_id, g.organization_id, g.role, r.id`;
+  return Map.groupBy(rows, (row) => row.userId);
+}

@@ -1,0 +1,81 @@
+/** Memberships of pushed groups: rows, so that a change costs what changed and never what the group holds. */
+import { RollcallError } from '../../core/errors.ts';
+import type { ConnectionId } from '../../core/ids.ts';
+import type { TenantTx } from '../../db/db.ts';
+
+export type MemberChange = {
+  readonly add?: readonly string[];
+  readonly remove?: readonly string[];
+  readonly replace?: readonly string[];
+};
+
+export type MembersChanged = {
+  readonly added: number;
+  readonly removed: number;
+  readonly version: number;
+  readonly updatedAt: string;
+  /** Members whose membership changed. */
+  readonly touched: readonly string[];
+};
+
+export async function writeEdges(
+  tx: TenantTx,
+  connectionId: ConnectionId,
+  groupAnchor: string,
+  change: MemberChange,
+): Promise<MembersChanged> {
+  const wanted = change.replace ?? change.add ?? [];
+  const removed =
+    change.replace !== undefined
+      ? await tx.sql<{ anchor: string }[]>`
+        delete from mirror_edges
+        where tenant_id = ${tx.tenantId} and connection_id = ${connectionId} and group_anchor = ${groupAnchor}
+          and member_anchor not in (select unnest(${change.replace as string[]}::text[]) collate "C")
+        returning member_anchor as anchor`
+      : await tx.sql<{ anchor: string }[]>`
+        delete from mirror_edges
+        where tenant_id = ${tx.tenantId} and connection_id = ${connectionId} and group_anchor = ${groupAnchor}
+          and member_anchor = any(${(change.remove ?? []) as string[]})
+        returning member_anchor as anchor`;
+  const added = await tx.sql<{ anchor: string }[]>`
+    insert into mirror_edges (tenant_id, connection_id, group_anchor, member_anchor)
+    select ${tx.tenantId}::uuid, ${connectionId}::uuid, ${groupAnchor}::text, anchor from unnest(${wanted as string[]}::text[]) as w(anchor)
+    order by anchor
+    on conflict do nothing
+    returning member_anchor as anchor`;
+  const hasChanged = added.length + removed.length > 0;
+  const [group] = await tx.sql<{ version: number; updatedAt: string }[]>`
+    update mirror_objects set version = version + ${hasChanged ? 1 : 0}, updated_at = case when ${hasChanged} then now() else updated_at end
+    where tenant_id = ${tx.tenantId} and connection_id = ${connectionId} and kind = 'group' and anchor = ${groupAnchor} and deleted_at is null
+    returning version::int as version, updated_at as "updatedAt"`;
+  if (group === undefined) throw new RollcallError('not_found', `There is no group ${groupAnchor} in this connection.`);
+  return {
+    added: added.length,
+    removed: removed.length,
+    ...group,
+    touched: [...new Set([...removed, ...added].map((row) => row.anchor))],
+  };
+}
+
+/** The users among these anchors and below the groups among them, in order; cycles end. */
+export async function membersBelow(
+  tx: TenantTx,
+  connectionId: ConnectionId,
+  anchors: readonly string[],
+): Promise<string[]> {
+  const rows = await tx.sql<{ anchor: string }[]>`
+    with recursive below as (
+      select anchor collate "C" as anchor from unnest(${anchors as string[]}::text[]) as a(anchor)
+      union
+      select e.member_anchor from below
+      join mirror_edges e on e.tenant_id = ${tx.tenantId} and e.connection_id = ${connectionId} and e.group_anchor = below.anchor
+    )
+    select m.anchor from below
+    -- the limit keeps one look-up each: the planner takes a recursion for large, and would read every user there is
+    cross join lateral (
+      select m.anchor from mirror_objects m
+      where m.tenant_id = ${tx.tenantId} and m.connection_id = ${connectionId} and m.kind = 'user' and m.anchor = below.anchor
+      limit 1) m
+    order by m.anchor`;
+  return rows.map((row) => row.anchor);
+}

@@ -1,0 +1,341 @@
+/**
+ * Pushes (SCIM): each write changes the mirror and then decides and applies in the caller's transaction, with the
+ * same decision, the same change rows and the same apply as a run. Effects on many users become a queued run over
+ * those objects, with plan and guard.
+ */
+import { hash } from 'node:crypto';
+import { decideSubject } from '../../core/decide.ts';
+import { RollcallError } from '../../core/errors.ts';
+import type { RunId } from '../../core/ids.ts';
+import type { Mapper } from '../../core/mapping.ts';
+import type { Draft, Subject } from '../../core/subject.ts';
+import { textKey } from '../../core/text-keys.ts';
+import type { ObjectKind } from '../../core/vocabulary.ts';
+import { databaseErrorCode } from '../../db/db.ts';
+import type { TenantTx } from '../../db/db.ts';
+import { applyPushed, settlePushed } from '../apply/apply.ts';
+import { insertChanges, toNewChanges } from '../plan/changes.ts';
+import { openConnection, type ConnectionsDeps, type OpenConnection } from '../connections/connections.ts';
+import { decisionContext } from '../plan/decision-context.ts';
+import { keysOf } from '../mirror/mirror-keys.ts';
+import { pinGroupNames } from '../mirror/mirror.ts';
+import { queueObjectRun } from '../run/object-runs.ts';
+import { membersBelow, writeEdges } from './push-members.ts';
+import type { Expectation, PushContext, PushedGroup, PushedUser, Pushes, Written } from './push-types.ts';
+import { mapperOf } from '../mirror/read-directory.ts';
+import { desiredOfAnchors } from '../plan/selection.ts';
+import { jsonText } from '../mirror/stage.ts';
+import { loadSubjects } from '../plan/subjects.ts';
+
+/** More affected users than this and the effects leave the request (scim.md rule 16). */
+const inRequestUsers = 500;
+const cachedMappers = 200;
+
+export function createPushes(deps: ConnectionsDeps): Pushes {
+  const mappers = new Map<string, Mapper>();
+  const open = async (tx: TenantTx, context: PushContext): Promise<Opened> => {
+    const connection = await openConnection(tx, deps.connectors, context.connectionId);
+    const key = `${context.connectionId}/${connection.row.version}/${connection.roleMappings.map((rule) => rule.id).join()}`;
+    let mapper = mappers.get(key);
+    if (mapper === undefined) {
+      mapper = mapperOf(connection);
+      if (mappers.size >= cachedMappers) mappers.clear();
+      mappers.set(key, mapper);
+    }
+    return { deps, connection, mapper, context };
+  };
+  return {
+    writeUser: async (tx, context, user, expect) => writeUser(tx, await open(tx, context), user, expect),
+    writeGroup: async (tx, context, group, expect) => writeGroup(tx, await open(tx, context), group, expect),
+    changeMembers: async (tx, context, groupAnchor, change) => {
+      const opened = await open(tx, context);
+      const changed = await writeEdges(tx, context.connectionId, groupAnchor, change);
+      await settleMembers(tx, opened, groupAnchor, changed.touched);
+      return changed;
+    },
+    remove: async (tx, context, kind, anchor) => remove(tx, await open(tx, context), kind, anchor),
+  };
+}
+
+type Opened = {
+  readonly deps: ConnectionsDeps;
+  readonly connection: OpenConnection;
+  readonly mapper: Mapper;
+  readonly context: PushContext;
+};
+
+// ------------------------------------------------------------------ mirror
+
+type Content = {
+  readonly kind: ObjectKind;
+  readonly anchor: string;
+  readonly userNameKey: string | null;
+  readonly externalId: string | null;
+  readonly emailKey: string | null;
+  readonly employeeIdKey: string | null;
+  readonly displayName: string | null;
+  readonly locator: string | null;
+  readonly source: string;
+  readonly mapped: string | null;
+  readonly ruleIds: readonly string[];
+  readonly isActive: boolean;
+  readonly isInScope: boolean;
+  readonly problem: string | null;
+};
+
+async function writeUser(tx: TenantTx, opened: Opened, user: PushedUser, expect: Expectation): Promise<Written> {
+  const result = opened.mapper.map(user.attributes);
+  const keys = keysOf(result.mapped);
+  const written = await writeObject(tx, opened, expect, {
+    kind: 'user',
+    anchor: user.anchor,
+    userNameKey: textKey(user.userName),
+    externalId: user.externalId,
+    emailKey: keys.emailKey,
+    employeeIdKey: keys.employeeIdKey,
+    displayName: user.displayName ?? user.userName,
+    locator: user.userName,
+    source: jsonText(user.resource),
+    mapped: jsonText(result.mapped),
+    ruleIds: result.ruleIds,
+    isActive: user.isActive,
+    isInScope: result.isInScope,
+    problem: result.problem,
+  });
+  await settle(tx, opened, [user.anchor]);
+  return written;
+}
+
+async function writeGroup(tx: TenantTx, opened: Opened, group: PushedGroup, expect: Expectation): Promise<Written> {
+  const written = await writeObject(tx, opened, expect, {
+    kind: 'group',
+    anchor: group.anchor,
+    userNameKey: null,
+    externalId: group.externalId,
+    emailKey: null,
+    employeeIdKey: null,
+    displayName: group.displayName,
+    locator: null,
+    source: jsonText(group.resource),
+    mapped: null,
+    ruleIds: [],
+    isActive: true,
+    isInScope: true,
+    problem: null,
+  });
+  // a mapping by name may have waited for a group of this name; its members are in it from now on
+  const pinned = await pinGroupNames(tx, opened.context.connectionId);
+  if (pinned > 0 && expect !== 'new')
+    await settleMembers(tx, opened, group.anchor, await membersBelow(tx, opened.context.connectionId, [group.anchor]));
+  return written;
+}
+
+async function writeObject(tx: TenantTx, opened: Opened, expect: Expectation, content: Content): Promise<Written> {
+  try {
+    const rows =
+      expect === 'new'
+        ? await insertObject(tx, opened, content)
+        : await updateObject(tx, opened, content, expect.version);
+    const [row] = rows;
+    if (row !== undefined) return row;
+  } catch (cause) {
+    if (databaseErrorCode(cause) !== '23505') throw cause;
+    const what = content.kind === 'user' ? 'user with this userName or externalId' : 'group with this externalId';
+    throw new RollcallError('conflict', `There is already a ${what} in this connection.`, { cause });
+  }
+  throw new RollcallError('version_mismatch', 'The resource was changed by another request meanwhile.', {
+    remedy: 'Read it again and repeat the change.',
+  });
+}
+
+function hashOf(content: Content): Buffer {
+  return hash('md5', JSON.stringify(content), 'buffer');
+}
+
+async function insertObject(tx: TenantTx, opened: Opened, content: Content): Promise<Written[]> {
+  return tx.sql<Written[]>`
+    insert into mirror_objects (tenant_id, connection_id, kind, anchor, user_name_key, external_id, email_key, employee_id_key, display_name,
+      display_name_key, locator, source, mapped, rule_ids, is_active, is_in_scope, problem, content_hash, is_pushed)
+    values (${tx.tenantId}, ${opened.context.connectionId}, ${content.kind}, ${content.anchor}, ${content.userNameKey}, ${content.externalId},
+      ${content.emailKey}, ${content.employeeIdKey}, ${content.displayName}, ${textKey(content.displayName)}, ${content.locator},
+      ${content.source}::jsonb, ${content.mapped}::jsonb, ${content.ruleIds as string[]}::uuid[], ${content.isActive}, ${content.isInScope},
+      ${content.problem}, ${hashOf(content)}, true)
+    returning version::int as version, created_at as "createdAt", updated_at as "updatedAt"`;
+}
+
+/** The version grows only when the content does: an equal PUT is no change. */
+async function updateObject(tx: TenantTx, opened: Opened, content: Content, version: number): Promise<Written[]> {
+  const digest = hashOf(content);
+  return tx.sql<Written[]>`
+    update mirror_objects set user_name_key = ${content.userNameKey}, external_id = ${content.externalId}, email_key = ${content.emailKey},
+      employee_id_key = ${content.employeeIdKey}, display_name = ${content.displayName}, display_name_key = ${textKey(content.displayName)},
+      locator = ${content.locator}, source = ${content.source}::jsonb, mapped = ${content.mapped}::jsonb,
+      rule_ids = ${content.ruleIds as string[]}::uuid[], is_active = ${content.isActive}, is_in_scope = ${content.isInScope},
+      problem = ${content.problem}, content_hash = ${digest},
+      version = version + case when content_hash = ${digest} then 0 else 1 end,
+      updated_at = case when content_hash = ${digest} then updated_at else now() end
+    where tenant_id = ${tx.tenantId} and connection_id = ${opened.context.connectionId} and kind = ${content.kind} and anchor = ${content.anchor}
+      and deleted_at is null and version = ${version}
+    returning version::int as version, created_at as "createdAt", updated_at as "updatedAt"`;
+}
+
+async function remove(tx: TenantTx, opened: Opened, kind: ObjectKind, anchor: string): Promise<void> {
+  const affected = kind === 'user' ? [anchor] : await membersBelow(tx, opened.context.connectionId, [anchor]);
+  const result = await tx.sql`
+    update mirror_objects set deleted_at = now(), version = version + 1, updated_at = now()
+    where tenant_id = ${tx.tenantId} and connection_id = ${opened.context.connectionId} and kind = ${kind} and anchor = ${anchor}
+      and deleted_at is null`;
+  if (result.count === 0) throw new RollcallError('not_found', `There is no ${kind} ${anchor} in this connection.`);
+  if (kind === 'group') {
+    await settleMembers(tx, opened, anchor, affected);
+    await tx.sql`
+      delete from mirror_edges
+      where tenant_id = ${tx.tenantId} and connection_id = ${opened.context.connectionId} and ${anchor} in (group_anchor, member_anchor)`;
+    return;
+  }
+  await settle(tx, opened, affected);
+  await tx.sql`
+    delete from mirror_edges where tenant_id = ${tx.tenantId} and connection_id = ${opened.context.connectionId} and member_anchor = ${anchor}`;
+}
+
+// ------------------------------------------------------------------ effects
+
+/** Members matter only where a role mapping stands on this group or above it. */
+async function settleMembers(
+  tx: TenantTx,
+  opened: Opened,
+  groupAnchor: string,
+  touched: readonly string[],
+): Promise<void> {
+  if (touched.length === 0 || opened.connection.roleMappings.every((rule) => rule.groupAnchor === null)) return;
+  const [mapped] = await tx.sql`
+    with recursive above as (
+      select ${groupAnchor}::text collate "C" as anchor
+      union
+      select e.group_anchor from above
+      join mirror_edges e on e.tenant_id = ${tx.tenantId} and e.connection_id = ${opened.context.connectionId} and e.member_anchor = above.anchor
+    )
+    select 1 from above
+    join role_mappings r on r.tenant_id = ${tx.tenantId} and r.connection_id = ${opened.context.connectionId} and r.group_anchor = above.anchor
+      and r.ended_at is null
+    limit 1`;
+  if (mapped === undefined) return;
+  await settle(tx, opened, await membersBelow(tx, opened.context.connectionId, touched));
+}
+
+/** Decides and applies for these users now, or queues a run where they are many. A paused connection's effects wait. */
+async function settle(tx: TenantTx, opened: Opened, anchors: readonly string[]): Promise<void> {
+  const { connection, context } = opened;
+  if (anchors.length === 0 || connection.connection.status !== 'active') return;
+  if (anchors.length > inRequestUsers) return queueObjectRun(tx, context.connectionId, connection.row.version);
+  const [, decision, desired] = await Promise.all([
+    // look-ups by one key: their generic plan is the right one, and planning them anew costs more than running them
+    tx.sql`set local plan_cache_mode = force_generic_plan`,
+    decisionContext(tx, connection, opened.deps),
+    desiredOfAnchors(tx, context.connectionId, anchors),
+  ]);
+  const subjects = await loadSubjects(tx, {
+    connectionId: context.connectionId,
+    anchors,
+    desired,
+    correlation: connection.policy.correlation,
+    provenDomains: [...decision.provenDomains],
+  });
+  const decided: Decided[] = [];
+  for (const subject of subjects) {
+    const drafts = (await keepUsernamesUnique(tx, decideSubject(subject, decision))).map((draft) =>
+      privilegedToCase(draft),
+    );
+    if (drafts.length > 0) decided.push({ subject, drafts });
+  }
+  const open = decided.length === 0 ? new Set<string>() : await applyDecided(tx, opened, decided);
+  await settlePushed(
+    tx,
+    context.connectionId,
+    anchors.filter((anchor) => !open.has(anchor)),
+  );
+}
+
+type Decided = { readonly subject: Subject; readonly drafts: readonly Draft[] };
+
+/** Writes the rows into the day's standing run and applies them; returns the anchors that stay open. */
+async function applyDecided(tx: TenantTx, opened: Opened, decided: readonly Decided[]): Promise<Set<string>> {
+  const { connection, context } = opened;
+  const scope = {
+    runId: await standingRun(tx, connection),
+    connectionId: context.connectionId,
+    connectionName: connection.row.name,
+  };
+  const total = decided.reduce((sum, one) => sum + one.drafts.length, 0);
+  const seqs = await tx.sql<
+    { seq: number }[]
+  >`select nextval('push_change_seq')::int as seq from generate_series(1, ${total}) order by 1`;
+  let next = 0;
+  const rows = decided.flatMap(({ subject, drafts }) =>
+    toNewChanges(subject, drafts, 0).map((row) => ({ ...row, seq: seqs[next++]?.seq ?? 0 })),
+  );
+  await insertChanges(
+    tx,
+    { runId: scope.runId, connectionId: context.connectionId, requestId: context.requestId },
+    rows,
+  );
+  return applyPushed(
+    tx,
+    scope,
+    rows.map((row) => row.seq),
+  );
+}
+
+/** A push never gives a privileged role by itself: a person decides (scim.md rule 16). */
+function privilegedToCase(draft: Draft): Draft {
+  if (draft.class !== 'grant' || draft.role === 'user') return draft;
+  return {
+    ...draft,
+    class: 'conflict',
+    op: 'dispute',
+    kind: 'conflict',
+    after: {
+      ...draft.after,
+      caseKind: 'privileged_grant',
+      candidates: draft.userId === null ? [] : [draft.userId],
+      grantSource: draft.grantSource,
+    },
+    reason: `${draft.reason} The role ${draft.role ?? ''} waits for a person.`,
+  };
+}
+
+/** A username that another user has becomes a case; the rest of the push stands (promise 7). */
+async function keepUsernamesUnique(tx: TenantTx, drafts: readonly Draft[]): Promise<Draft[]> {
+  const wanting = drafts.find(
+    (draft) => (draft.class === 'create' || draft.class === 'key') && typeof draft.after?.['username'] === 'string',
+  );
+  if (wanting === undefined) return [...drafts];
+  const key = textKey(String(wanting.after?.['username']));
+  const [owner] = await tx.sql<{ id: string }[]>`
+    select id from users where tenant_id = ${tx.tenantId} and username_key = ${key} and id is distinct from ${wanting.userId}::uuid`;
+  if (owner === undefined) return [...drafts];
+  const conflict: Draft = {
+    ...wanting,
+    class: 'conflict',
+    op: 'dispute',
+    kind: 'conflict',
+    userId: wanting.class === 'create' ? null : wanting.userId,
+    after: { caseKind: 'duplicate_key', username: key, candidates: [owner.id] },
+    reason: `The username ${key ?? ''} belongs to another user.`,
+    cause: 'duplicate_key',
+  };
+  return wanting.class === 'create' ? [conflict] : drafts.map((draft) => (draft === wanting ? conflict : draft));
+}
+
+/** One per connection and UTC day; its id follows from both, so that no request waits for another to make it. */
+async function standingRun(tx: TenantTx, connection: OpenConnection): Promise<RunId> {
+  const day = new Date().toISOString().slice(0, 10);
+  const hex = hash('md5', `${connection.connection.id}/${day}`);
+  const id =
+    `${hex.slice(0, 8)}-${hex.slice(8, 12)}-8${hex.slice(13, 16)}-a${hex.slice(17, 20)}-${hex.slice(20)}` as RunId;
+  await tx.sql`
+    insert into runs (tenant_id, id, connection_id, connection_version, kind, mode, status, requested_by, started_at)
+    values (${tx.tenantId}, ${id}, ${connection.connection.id}, ${connection.row.version}, 'push', 'auto', 'succeeded', 'push', now())
+    on conflict do nothing`;
+  return id;
+}

@@ -1,0 +1,44 @@
+/** What the routes of this room share: who may, and how ids and facts look on the wire. */
+import { z } from 'zod';
+import type { RunId } from '../core/ids.ts';
+import { runKinds, runModes, runPhases, runStatuses } from '../core/vocabulary.ts';
+import type { Reconciliation } from './reconciliation.ts';
+
+export const view = { object: 'directories', level: 'view' } as const;
+export const full = { object: 'directories', level: 'full' } as const;
+export const connectionParams = z.strictObject({ connectionId: z.string() });
+export const runParams = z.strictObject({ runId: z.string() });
+export const textOrNull = z.string().nullable();
+export const facts = z.record(z.string(), z.unknown());
+
+export const runBody = z.object({
+  id: z.string(),
+  connectionId: z.string(),
+  connectionName: z.string(),
+  connectionVersion: z.int(),
+  kind: z.enum(runKinds),
+  mode: z.enum(runModes),
+  status: z.enum(runStatuses),
+  phase: z.enum(runPhases).nullable(),
+  requestedBy: z.string(),
+  scheduledFor: textOrNull,
+  startedAt: textOrNull,
+  finishedAt: textOrNull,
+  isFirst: z.boolean(),
+  counts: facts,
+  digest: textOrNull,
+  guard: facts.nullable(),
+  approvedBy: textOrNull,
+  error: facts.nullable(),
+  createdAt: z.string(),
+});
+
+export type RoutesDeps = {
+  readonly reconciliation: Reconciliation;
+  /** Hands a queued run to a worker. */
+  readonly dispatch: (run: {
+    readonly tenantId: string;
+    readonly runId: RunId;
+    readonly connectionId: string;
+  }) => Promise<void>;
+};

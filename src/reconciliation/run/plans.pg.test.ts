@@ -1,0 +1,150 @@
+/** Hot statements about a few subjects among 20,000: under row-level security each must find them by an index. */
+import { beforeAll, describe, expect, test } from 'vitest';
+import { createEngine, type Engine } from '../../../test/fakes/engine.ts';
+import { useDatabase } from '../../../test/setup/database.ts';
+import { explainWork, type Plan } from '../../../test/setup/explain.ts';
+import type { ConnectionId } from '../../core/ids.ts';
+import type { TenantTx } from '../../db/db.ts';
+import { createPushes } from '../push/push.ts';
+import { desiredOfAnchors } from '../plan/selection.ts';
+import { loadSubjects } from '../plan/subjects.ts';
+import { SecretBox } from '../../platform/secrets.ts';
+
+const database = useDatabase();
+const total = 20_000;
+/** Grow with the people of a tenant; the others (connections, role mappings, domains, organizations) stay small. */
+const large = [
+  'mirror_objects',
+  'mirror_edges',
+  'links',
+  'users',
+  'grants',
+  'memberships',
+  'changes',
+  'exclusions',
+  'cases',
+];
+
+let engine: Engine;
+let scimId: ConnectionId;
+
+/** 20,000 pushed users, each in one of 5,000 groups, all linked and granted. */
+beforeAll(async () => {
+  engine = await createEngine(database.db);
+  const { tenantId, tenant, reconciliation } = engine;
+  const connection = await reconciliation.createConnection('test', tenantId, {
+    name: 'Okta',
+    kind: 'scim',
+    organization: tenant.slug,
+    roles: [{ group: { id: 'g1' }, role: 'user' }],
+  });
+  scimId = connection.id;
+  await database.db.tenant(tenantId, async ({ sql }) => {
+    await sql`insert into users (tenant_id, id, display_name, display_name_key, email_key, username_key, employee_id_key)
+      select ${tenantId}::uuid, ('00000000-0000-7000-8000-' || lpad(to_hex(n), 12, '0'))::uuid, 'x', 'x', 'mail' || n || '@x.test',
+        'user' || n || '@x.test', 'e' || n from generate_series(1, ${total}::int) n`;
+    await sql`insert into mirror_objects (tenant_id, connection_id, kind, anchor, user_name_key, email_key, source, mapped, content_hash, is_pushed)
+      select ${tenantId}::uuid, ${scimId}::uuid, 'user', 'u' || n, 'user' || n, 'mail' || n || '@x.test', '{}', '{}', '', true
+      from generate_series(1, ${total}::int) n`;
+    await sql`insert into mirror_objects (tenant_id, connection_id, kind, anchor, source, content_hash, is_pushed)
+      select ${tenantId}::uuid, ${scimId}::uuid, 'group', 'g' || n, '{}', '', true from generate_series(1, 5_000) n`;
+    await sql`insert into mirror_edges (tenant_id, connection_id, group_anchor, member_anchor)
+      select ${tenantId}::uuid, ${scimId}::uuid, 'g' || (n % 5000 + 1), 'u' || n from generate_series(1, ${total}::int) n`;
+    await sql`insert into links (tenant_id, connection_id, anchor, user_id, state, settled_version)
+      select ${tenantId}::uuid, ${scimId}::uuid, 'u' || n, ('00000000-0000-7000-8000-' || lpad(to_hex(n), 12, '0'))::uuid, 'linked', 1
+      from generate_series(1, ${total - 10}::int) n`;
+    await sql`insert into grants (tenant_id, organization_id, user_id, role, source)
+      select ${tenantId}::uuid, ${tenantId}::uuid, ('00000000-0000-7000-8000-' || lpad(to_hex(n), 12, '0'))::uuid, 'user', 'manual'
+      from generate_series(1, ${total}::int) n`;
+  });
+  await database.db.tenant(
+    tenantId,
+    ({ sql }) => sql`
+      insert into exclusions (tenant_id, id, organization_id, user_id, role, reason, created_by)
+      select ${tenantId}::uuid, gen_random_uuid(), ${tenantId}::uuid, id, 'user', 'x', 'test' from users where tenant_id = ${tenantId} limit 5000`,
+  );
+  await database.db.tenant(tenantId, async ({ sql }) => {
+    const runId = '00000000-0000-7000-8000-00000000000b';
+    await sql`insert into runs (tenant_id, id, connection_id, connection_version, kind, mode, status, requested_by)
+      values (${tenantId}, ${runId}, ${scimId}, 1, 'push', 'auto', 'succeeded', 'push')`;
+    await sql`insert into changes (tenant_id, run_id, connection_id, seq, class, op, kind, anchor, user_id, subject, reason, cause, state, applied_at)
+      select ${tenantId}::uuid, ${runId}::uuid, ${scimId}::uuid, n, 'update', 'update', 'mover', 'u' || n,
+        ('00000000-0000-7000-8000-' || lpad(to_hex(n), 12, '0'))::uuid, 'x', 'x', 'x', 'applied', now() from generate_series(1, ${total}::int) n`;
+  });
+  await database.db.stage.sql`analyze`;
+});
+
+async function plansOf(work: (tx: TenantTx) => Promise<unknown>): Promise<readonly Plan[]> {
+  const plans = await explainWork(database.url, engine.tenantId, work);
+  expect(plans.length).toBeGreaterThan(0);
+  return plans;
+}
+
+/** Found by an index, but by nothing that tells one object from another: that reads all there are, too. */
+function isBroad(node: string): boolean {
+  const [, name, condition] = /^(?:Bitmap )?Index (?:Only )?Scan(?: on \w+)? using (\w+) (.*)$/.exec(node) ?? [];
+  if (name === undefined || condition === undefined || !large.some((table) => name.startsWith(table))) return false;
+  return condition.replaceAll(/\((tenant_id|connection_id|kind) = [^()]*\)/g, '').replaceAll(/ AND |[() ]/g, '') === '';
+}
+
+/** Statements that read a large table whole, with the plan that shows it. */
+function wholeReads(plans: readonly Plan[]): unknown[] {
+  return plans
+    .filter((plan) => plan.wholeReads.some((table) => large.includes(table)) || plan.nodes.some(isBroad))
+    .map((plan) => ({ statement: plan.statement.slice(0, 300), nodes: plan.nodes }));
+}
+
+const pushes = () =>
+  createPushes({
+    db: database.db,
+    connectors: new Map(),
+    secretBox: new SecretBox(Buffer.alloc(32, 1)),
+    nextSlot: () => new Date(0).toISOString(),
+    now: () => new Date(),
+  });
+const context = () => ({
+  tenantId: engine.tenantId,
+  connectionId: scimId,
+  requestId: '00000000-0000-7000-8000-00000000000a',
+});
+const pushed = (anchor: string) => ({
+  anchor,
+  userName: `${anchor}@x.test`,
+  externalId: null,
+  displayName: anchor,
+  isActive: true,
+  attributes: { userName: `${anchor}@x.test`, displayName: anchor },
+  resource: {},
+});
+
+describe('among 20,000 users, no large table is read whole', () => {
+  test.each([
+    ['linked', 'u77'],
+    ['not linked yet', `u${total}`],
+  ])('to load one subject that is %s', async (_what, anchor) => {
+    const plans = await plansOf((tx) =>
+      loadSubjects(tx, {
+        connectionId: scimId,
+        anchors: [anchor],
+        desired: [],
+        correlation: ['username', 'email', 'employee_id'],
+        provenDomains: ['x.test'],
+      }),
+    );
+    expect(wholeReads(plans)).toEqual([]);
+  });
+
+  test('to know which roles one object should give', async () => {
+    expect(wholeReads(await plansOf((tx) => desiredOfAnchors(tx, scimId, ['u77'])))).toEqual([]);
+  });
+
+  test.each<[string, (tx: TenantTx) => Promise<unknown>]>([
+    ['create a user', (tx) => pushes().writeUser(tx, context(), pushed('new'), 'new')],
+    ['change a user', (tx) => pushes().writeUser(tx, context(), pushed('u77'), { version: 1 })],
+    ['delete a user', (tx) => pushes().remove(tx, context(), 'user', 'u78')],
+    ['add a member to a mapped group', (tx) => pushes().changeMembers(tx, context(), 'g1', { add: ['u79'] })],
+    ['take a member from a group', (tx) => pushes().changeMembers(tx, context(), 'g2', { remove: ['u1'] })],
+  ])('by a push to %s', async (_what, work) => {
+    expect(wholeReads(await plansOf(work))).toEqual([]);
+  });
+});

@@ -1,0 +1,98 @@
+/**
+ * The end of a run, in one transaction: what waits, what was applied, which older plan still stands. A plan that
+ * waits already under the same digest goes on waiting under its own id, so that the run a person was shown stays the
+ * one to approve, and nobody is told twice.
+ */
+import type { ConnectionId, RunId } from '../../core/ids.ts';
+import type { TenantTx } from '../../db/db.ts';
+import { enqueue } from '../../outbox/outbox.ts';
+import { settleLinks, type ApplyScope } from '../apply/apply.ts';
+import { countChanges, deleteChanges, digestPlan, type ChangeCount } from '../plan/changes.ts';
+import { updateConnectionRow } from '../connections/connections-store.ts';
+import { finishRun, selectWaiting, supersedeRuns } from './runs-store.ts';
+
+export type Plan = {
+  readonly counts: readonly ChangeCount[];
+  readonly digest: string | null;
+  readonly guard: Readonly<Record<string, unknown>> | null;
+  readonly isHeld: boolean;
+};
+
+type Seconds = Readonly<Record<string, number>>;
+
+/** A run that stops before its first write. */
+export async function recordPlan(tx: TenantTx, scope: ApplyScope, plan: Plan, seconds: Seconds): Promise<void> {
+  const sameAs = await supersedeOthers(tx, scope.connectionId, scope.runId, plan.digest);
+  const summary = { changes: plan.counts, seconds };
+  const result = { digest: plan.digest, guard: plan.guard, error: null };
+  if (sameAs !== null) {
+    await deleteChanges(tx, scope.runId);
+    await finishRun(tx, scope.runId, { ...result, status: 'superseded', counts: { ...summary, sameAs } });
+    return;
+  }
+  await finishRun(tx, scope.runId, { ...result, status: plan.isHeld ? 'held' : 'planned', counts: summary });
+  await enqueue(tx, plan.isHeld ? 'run.held' : 'run.planned', {
+    runId: scope.runId,
+    connection: scope.connectionName,
+    digest: plan.digest,
+    guard: plan.guard,
+    changes: plan.counts,
+  });
+}
+
+/** A run that applied what no guard held. */
+export async function recordApplied(
+  tx: TenantTx,
+  scope: ApplyScope,
+  connectionVersion: number,
+  seconds: Seconds,
+): Promise<void> {
+  // before any row is marked as waiting elsewhere: what waits must stay open
+  const settled = await settleLinks(tx, scope);
+  const digest = await digestPlan(tx, scope.runId);
+  const sameAs = await supersedeOthers(tx, scope.connectionId, scope.runId, digest);
+  if (sameAs !== null) await leaveToOther(tx, scope.runId, sameAs);
+  const counts = await countChanges(tx, scope.runId);
+  const isHeld = counts.some((row) => row.state === 'held');
+  const isPartly = counts.some((row) => row.state === 'failed' || row.state === 'stale');
+  const [stored] = await tx.sql<{ guard: Record<string, unknown> | null }[]>`
+    select guard from runs where tenant_id = ${tx.tenantId} and id = ${scope.runId}`;
+  await finishRun(tx, scope.runId, {
+    status: isHeld ? 'held' : isPartly ? 'partly' : 'succeeded',
+    counts: { changes: counts, settled, seconds, ...(sameAs === null ? {} : { sameAs }) },
+    digest: sameAs === null ? digest : null,
+    guard: stored?.guard ?? null,
+    error: null,
+  });
+  if (!isHeld && sameAs === null) {
+    await updateConnectionRow(tx, scope.connectionId, { approvedVersion: connectionVersion });
+  }
+  if (counts.length === 0) return;
+  await enqueue(tx, isHeld ? 'run.held' : 'run.applied', {
+    runId: scope.runId,
+    connection: scope.connectionName,
+    changes: counts,
+  });
+}
+
+/** Older plans that say something else can not be approved any more; returns the one that says the same. */
+async function supersedeOthers(
+  tx: TenantTx,
+  connectionId: ConnectionId,
+  runId: RunId,
+  digest: string | null,
+): Promise<RunId | null> {
+  const waiting = await selectWaiting(tx, connectionId, runId);
+  const same = digest === null ? undefined : waiting.find((run) => run.digest === digest);
+  await supersedeRuns(
+    tx,
+    waiting.filter((run) => run !== same).map((run) => run.id),
+  );
+  return same?.id ?? null;
+}
+
+async function leaveToOther(tx: TenantTx, runId: RunId, other: RunId): Promise<void> {
+  await tx.sql`
+    update changes set state = 'skipped', error = ${`The same change waits for approval in run ${other}.`}
+    where tenant_id = ${tx.tenantId} and run_id = ${runId} and state = 'held'`;
+}

@@ -1,0 +1,167 @@
+/** Runs, their changes, and a person's word on a plan that waits. */
+import { z } from 'zod';
+import type { ConnectionId, RunId } from '../../core/ids.ts';
+import { requireId } from '../../core/require-id.ts';
+import { grantableRoles } from '../../core/roles.ts';
+import { changeClasses, changeKinds, changeOps, changeStates, runStatuses } from '../../core/vocabulary.ts';
+import { pageOf, pageQuery, cutPage, decodeCursor } from '../../platform/page.ts';
+import { route, type Route } from '../../platform/route.ts';
+import { facts, full, runBody, runParams, textOrNull, view, type RoutesDeps } from '../route-parts.ts';
+
+const changeBody = z.object({
+  seq: z.int(),
+  class: z.enum(changeClasses),
+  op: z.enum(changeOps),
+  kind: z.enum(changeKinds),
+  state: z.enum(changeStates),
+  subject: z.string(),
+  userId: textOrNull,
+  anchor: textOrNull,
+  organizationId: textOrNull,
+  role: z.enum(grantableRoles).nullable(),
+  before: facts.nullable(),
+  after: facts.nullable(),
+  reason: z.string(),
+  cause: z.string(),
+  error: textOrNull,
+  appliedAt: textOrNull,
+});
+
+export function runRoutes(deps: RoutesDeps): Route[] {
+  return [...listRoutes(deps), ...changeRoutes(deps), ...waitingRoutes(deps)];
+}
+
+function listRoutes({ reconciliation }: RoutesDeps): Route[] {
+  return [
+    route({
+      method: 'get',
+      path: '/runs',
+      summary: 'Runs, newest first.',
+      permission: view,
+      query: z.strictObject({
+        ...pageQuery,
+        connectionId: z.string().optional(),
+        status: z.enum(runStatuses).optional(),
+      }),
+      response: pageOf(runBody),
+      handler: async ({ query }, { principal }) => {
+        const after = decodeCursor(query.cursor, z.tuple([z.uuid()]));
+        const runs = await reconciliation.listRuns(principal.tenantId, {
+          limit: query.limit + 1,
+          connectionIds: await reconciliation.reach.connections(principal),
+          ...(query.connectionId === undefined
+            ? {}
+            : { connectionId: requireId<ConnectionId>(query.connectionId, 'connection') }),
+          ...(query.status === undefined ? {} : { status: query.status }),
+          ...(after === null ? {} : { before: after[0] }),
+        });
+        return cutPage(
+          runs,
+          query.limit,
+          (run) => [run.id],
+          (run) => run,
+        );
+      },
+    }),
+    route({
+      method: 'get',
+      path: '/runs/:runId',
+      summary: 'One run.',
+      permission: view,
+      params: runParams,
+      response: runBody,
+      handler: async ({ params }, { principal }) => {
+        const runId = requireId<RunId>(params.runId, 'run');
+        await reconciliation.reach.requireRun(principal, runId);
+        return reconciliation.getRun(principal.tenantId, runId);
+      },
+    }),
+  ];
+}
+
+function changeRoutes({ reconciliation }: RoutesDeps): Route[] {
+  return [
+    route({
+      method: 'get',
+      path: '/runs/:runId/changes',
+      summary: 'The change rows of a run: the plan, and what became of each.',
+      permission: view,
+      params: runParams,
+      query: z.strictObject({
+        ...pageQuery,
+        kind: z.enum(changeKinds).optional(),
+        state: z.enum(changeStates).optional(),
+      }),
+      response: pageOf(changeBody),
+      handler: async ({ params, query }, { principal }) => {
+        const after = decodeCursor(query.cursor, z.tuple([z.int()]));
+        const runId = requireId<RunId>(params.runId, 'run');
+        await reconciliation.reach.requireRun(principal, runId);
+        const changes = await reconciliation.listChanges(principal.tenantId, {
+          runId,
+          limit: query.limit + 1,
+          ...(query.kind === undefined ? {} : { kind: query.kind }),
+          ...(query.state === undefined ? {} : { state: query.state }),
+          ...(after === null ? {} : { afterSeq: after[0] }),
+        });
+        return cutPage(
+          changes,
+          query.limit,
+          (change) => [change.seq],
+          (change) => change,
+        );
+      },
+    }),
+  ];
+}
+
+function waitingRoutes({ reconciliation, dispatch }: RoutesDeps): Route[] {
+  return [
+    route({
+      method: 'post',
+      path: '/runs/:runId/approve',
+      summary: 'Approve the waiting plan of this digest and apply it.',
+      permission: full,
+      params: runParams,
+      body: z.strictObject({ digest: z.string().min(1) }),
+      response: runBody,
+      status: 202,
+      handler: async ({ params, body }, { principal }) => {
+        const runId = requireId<RunId>(params.runId, 'run');
+        await reconciliation.reach.requireRun(principal, runId);
+        await reconciliation.approveRun(principal.tenantId, runId, { actor: principal.actor, digest: body.digest });
+        const run = await reconciliation.getRun(principal.tenantId, runId);
+        await dispatch({ tenantId: principal.tenantId, runId, connectionId: run.connectionId });
+        return run;
+      },
+    }),
+    route({
+      method: 'post',
+      path: '/runs/:runId/discard',
+      summary: 'Throw the waiting plan away.',
+      permission: full,
+      params: runParams,
+      response: runBody,
+      handler: async ({ params }, { principal }) => {
+        const runId = requireId<RunId>(params.runId, 'run');
+        await reconciliation.reach.requireRun(principal, runId);
+        await reconciliation.discardRun(principal.tenantId, runId, principal.actor);
+        return reconciliation.getRun(principal.tenantId, runId);
+      },
+    }),
+    route({
+      method: 'post',
+      path: '/runs/:runId/cancel',
+      summary: 'Stop a queued or running run; it writes nothing more.',
+      permission: full,
+      params: runParams,
+      response: runBody,
+      handler: async ({ params }, { principal }) => {
+        const runId = requireId<RunId>(params.runId, 'run');
+        await reconciliation.reach.requireRun(principal, runId);
+        await reconciliation.cancelRun(principal.tenantId, runId, principal.actor);
+        return reconciliation.getRun(principal.tenantId, runId);
+      },
+    }),
+  ];
+}

@@ -1,0 +1,340 @@
+/**
+ * One run, phase by phase (design.md section 7). Each transaction starts with the fence; the plan is finished and
+ * guarded before the first write to a user; a run that is taken over after its plan goes on applying that plan.
+ */
+import { hash } from 'node:crypto';
+import { RollcallError, describeError, isRollcallError } from '../../core/errors.ts';
+import type { RunId, TenantId } from '../../core/ids.ts';
+import { baselineSchema, checkPlausibility, type Implausibility } from '../../core/sanity.ts';
+import type { RunPhase } from '../../core/vocabulary.ts';
+import { isPassingFailure, type Db, type TenantTx } from '../../db/db.ts';
+import { enqueue } from '../../outbox/outbox.ts';
+import type { Clock } from '../../platform/clock.ts';
+import type { Logger } from '../../platform/logger.ts';
+import { applyPlan, type ApplyScope } from '../apply/apply.ts';
+import { countChanges, deleteChanges, digestPlan } from '../plan/changes.ts';
+import { openConnection, type ConnectionsDeps, type OpenConnection } from '../connections/connections.ts';
+import { updateConnectionRow } from '../connections/connections-store.ts';
+import { decisionContext } from '../plan/decision-context.ts';
+import { guardResult, holdBreaches, holdRun } from '../plan/guards.ts';
+import { startHeartbeat } from './heartbeat.ts';
+import { measureReading, type ReadingCounts } from '../mirror/measure.ts';
+import { mergeStage, type MirrorCounts } from '../mirror/mirror.ts';
+import { writePlan } from '../plan/plan.ts';
+import { proveAbsence } from '../mirror/prove.ts';
+import { readDirectory, type Read } from '../mirror/read-directory.ts';
+import { dropOwnStage } from '../mirror/stage.ts';
+import { recordApplied, recordPlan, type Plan } from './record.ts';
+import { refreshStatistics } from '../mirror/statistics.ts';
+import {
+  beat,
+  checkFence,
+  claimRun,
+  finishRun,
+  handOver,
+  isPoisonous,
+  selectRun,
+  setPhase,
+  type ClaimedRun,
+  type RunSummary,
+} from './runs-store.ts';
+
+const emptyPlanDigest = hash('sha256', '');
+
+export type Progress = {
+  readonly runId: RunId;
+  readonly phase: RunPhase;
+  readonly done: number;
+  readonly total: number | null;
+  readonly message: string | null;
+};
+
+export type RunDeps = ConnectionsDeps & { readonly db: Db; readonly clock: Clock; readonly log: Logger };
+
+export type ExecuteOptions = {
+  readonly signal: AbortSignal;
+  readonly onProgress?: (progress: Progress) => void;
+  /** How often the worker says it lives; the sweeper waits for several missed ones. */
+  readonly heartbeatMs?: number;
+};
+
+/** Executes a queued run to its end and returns what became of it. Throws only when the run could not be recorded. */
+export async function executeRun(
+  deps: RunDeps,
+  tenantId: TenantId,
+  runId: RunId,
+  options: ExecuteOptions,
+): Promise<RunSummary> {
+  const claimed = await deps.db.tenant(tenantId, (tx) => claimRun(tx, runId));
+  const live = new LiveRun(deps, claimed, options);
+  await using _beating = live.startBeating(options.heartbeatMs ?? 10_000);
+  try {
+    await live.execute();
+  } catch (error) {
+    await live.fail(error);
+  } finally {
+    await dropOwnStage(deps.db, claimed);
+  }
+  const summary = await deps.db.tenant(tenantId, (tx) => selectRun(tx, runId));
+  if (summary === null) throw new RollcallError('not_found', `There is no run ${runId}.`);
+  return summary;
+}
+
+class LiveRun {
+  readonly #deps: RunDeps;
+  readonly #run: ClaimedRun;
+  readonly #options: ExecuteOptions;
+  readonly #stop = new AbortController();
+  readonly #signal: AbortSignal;
+  readonly #log: Logger;
+  readonly #seconds: Record<string, number> = {};
+  #phase: RunPhase = 'claim';
+  #phaseStarted = performance.now();
+
+  constructor(deps: RunDeps, run: ClaimedRun, options: ExecuteOptions) {
+    this.#deps = deps;
+    this.#run = run;
+    this.#options = options;
+    this.#signal = AbortSignal.any([options.signal, this.#stop.signal]);
+    this.#log = deps.log.child({ runId: run.id, connectionId: run.connectionId });
+  }
+
+  /** A heartbeat that finds another epoch stops the run at once. */
+  startBeating(everyMs: number): AsyncDisposable {
+    const stop = () => this.#stop.abort(new RollcallError('fenced', 'The run was canceled or taken over.'));
+    return startHeartbeat({ db: this.#deps.db, run: this.#run, everyMs, onLost: stop, log: this.#log });
+  }
+
+  async execute(): Promise<void> {
+    this.#log.info({ kind: this.#run.kind, mode: this.#run.mode, epoch: this.#run.epoch }, 'run started');
+    if (isPoisonous(this.#run)) {
+      throw new RollcallError(
+        'internal',
+        `This run was started ${this.#run.epoch} times and never ended; it is not tried again.`,
+        { remedy: 'Look into the log of the workers for how they ended, then start a new run.' },
+      );
+    }
+    const open = await this.#fenced((tx) => openConnection(tx, this.#deps.connectors, this.#run.connectionId));
+    if (open.row.version !== this.#run.connectionVersion) {
+      throw new RollcallError('connection_state', `${open.row.name} was changed after this run was asked for.`, {
+        remedy: 'Start a new run: it uses the new settings.',
+      });
+    }
+    // a plan that was finished (approved, or being applied when its worker died) is applied as it stands
+    if (this.#run.isApproved || this.#run.phase === 'apply' || this.#run.phase === 'record')
+      return this.#applyAndRecord(open, null);
+    await this.#fenced((tx) => deleteChanges(tx, this.#run.id));
+    // an object run settles what pushes left open: the mirror is up to date already
+    const read = this.#run.kind === 'object' ? null : await this.#read(open);
+    const implausible = read === null ? [] : await this.#mirror(open, read);
+    const planned = await this.#plan(open, read, implausible);
+    if (planned === 'done') return;
+    await this.#applyAndRecord(open, read);
+  }
+
+  // ---------------------------------------------------------------- fetch and mirror
+
+  async #read(open: OpenConnection): Promise<Read> {
+    await this.#enter('fetch', {});
+    return readDirectory({
+      deps: this.#deps,
+      open,
+      run: this.#run,
+      signal: this.#signal,
+      inTransaction: (work) => this.#fenced(work),
+      onProgress: (done, message) => this.#report(done, null, message),
+      log: this.#log,
+    });
+  }
+
+  /** Merges the stage and judges the reading; returns why it is not plausible. */
+  async #mirror(open: OpenConnection, read: Read): Promise<Implausibility[]> {
+    await this.#enter('mirror', { fetched: read.result.counts, mode: read.result.mode });
+    const merged = await this.#fenced(async (tx): Promise<MirrorCounts> => {
+      const counts = await mergeStage(tx, this.#run.connectionId, read.tables, read.stage.counts);
+      const isFull = read.result.mode === 'full';
+      await tx.sql`update runs set kind = ${read.result.mode} where tenant_id = ${tx.tenantId} and id = ${this.#run.id}`;
+      if (isFull || read.result.cursor !== null) {
+        await updateConnectionRow(tx, this.#run.connectionId, {
+          cursor: read.result.cursor,
+          ...(isFull ? { lastFullAt: this.#deps.clock.now().toISOString() } : {}),
+        });
+      }
+      return counts;
+    });
+    await dropOwnStage(this.#deps.db, this.#run);
+    await refreshStatistics(this.#deps.db, merged.objectsWritten + merged.edgesAdded, [
+      'mirror_objects',
+      'mirror_edges',
+    ]);
+    await this.#enter('sanity', { mirrored: merged });
+    if (read.result.mode !== 'full') return [];
+    const stored = baselineSchema.safeParse(open.row.baseline);
+    const baseline = stored.success ? stored.data : null;
+    const reading = await this.#fenced((tx) =>
+      measureReading(tx, this.#run.connectionId, read.result.counts, baseline),
+    );
+    return checkPlausibility(reading, baseline);
+  }
+
+  // ---------------------------------------------------------------- plan and guard
+
+  async #plan(open: OpenConnection, read: Read | null, implausible: Implausibility[]): Promise<'done' | 'apply'> {
+    await this.#enter('prove', {});
+    const proven = await proveAbsence(
+      this.#deps,
+      open,
+      (work) => this.#fenced(work),
+      this.#signal,
+      (done, total) => this.#report(done, total),
+    );
+    await this.#enter('decide', { proven });
+    const isFirst = open.row.approvedVersion === null;
+    const subjects = await this.#fenced(async (tx) => {
+      const context = await decisionContext(tx, open, this.#deps);
+      return writePlan(tx, {
+        runId: this.#run.id,
+        connectionId: this.#run.connectionId,
+        correlation: open.policy.correlation,
+        context,
+        onProgress: (done, total) => this.#report(done, total),
+      });
+    });
+    await refreshStatistics(this.#deps.db, subjects, ['changes']);
+    await this.#enter('guard', { subjects });
+    const outcome = await this.#fenced(async (tx) => {
+      await tx.sql`update runs set is_first = ${isFirst} where tenant_id = ${tx.tenantId} and id = ${this.#run.id}`;
+      const breaches = await holdBreaches(
+        tx,
+        { runId: this.#run.id, connectionId: this.#run.connectionId, isFirstRun: isFirst },
+        open.policy.guards,
+      );
+      if (implausible.length > 0) await holdRun(tx, this.#run.id);
+      const counts = await countChanges(tx, this.#run.id);
+      const digest = await digestPlan(tx, this.#run.id);
+      // a reading that is not plausible waits for a person's word even where it changes nobody
+      return { breaches, counts, digest: digest ?? (implausible.length > 0 ? emptyPlanDigest : null) };
+    });
+    const guard = guardResult(implausible, outcome.breaches);
+    await this.#fenced(async (tx) => {
+      await tx.sql`
+        update runs set digest = ${outcome.digest}, guard = ${guard === null ? null : JSON.stringify(guard)}::jsonb
+        where tenant_id = ${tx.tenantId} and id = ${this.#run.id}`;
+    });
+    const mustStop = this.#run.mode === 'plan' || isFirst || implausible.length > 0;
+    if (outcome.digest === null || !mustStop) return 'apply';
+    const plan = { counts: outcome.counts, digest: outcome.digest, guard, isHeld: guard !== null };
+    return this.#stopAtPlan(open, read, plan, implausible.length === 0);
+  }
+
+  async #stopAtPlan(open: OpenConnection, read: Read | null, plan: Plan, isPlausible: boolean): Promise<'done'> {
+    await this.#fenced(async (tx) => {
+      await recordPlan(tx, this.#scope(open), plan, this.#close());
+      if (isPlausible && read !== null && read.result.mode === 'full') await this.#saveBaseline(tx, read.result.counts);
+    });
+    this.#log.info({ held: plan.isHeld }, 'run waits for approval');
+    return 'done';
+  }
+
+  // ---------------------------------------------------------------- apply and record
+
+  async #applyAndRecord(open: OpenConnection, read: Read | null): Promise<void> {
+    await this.#enter('apply', {});
+    const scope = this.#scope(open);
+    const applied = await applyPlan(
+      scope,
+      (work) => this.#fenced(work),
+      (done) => this.#report(done, null),
+    );
+    await refreshStatistics(this.#deps.db, applied, ['users', 'links', 'grants', 'memberships', 'changes']);
+    await this.#enter('record', {});
+    await this.#fenced(async (tx) => {
+      await recordApplied(tx, scope, this.#run.connectionVersion, this.#close());
+      const reading = this.#fullReading(read);
+      if (reading !== null) await this.#saveBaseline(tx, reading);
+    });
+    this.#log.info({ seconds: this.#seconds }, 'run ended');
+  }
+
+  #scope(open: OpenConnection): ApplyScope {
+    return { runId: this.#run.id, connectionId: this.#run.connectionId, connectionName: open.row.name };
+  }
+
+  /** Of this execution, or of the one that made the plan which is applied now: approved, it is what later ones compare with. */
+  #fullReading(read: Read | null): ReadingCounts | null {
+    if (read !== null) return read.result.mode === 'full' ? read.result.counts : null;
+    if (this.#run.kind !== 'full') return null;
+    const stored = baselineSchema.safeParse(this.#run.counts['fetched']);
+    return stored.success ? stored.data : null;
+  }
+
+  async #saveBaseline(tx: TenantTx, counts: ReadingCounts): Promise<void> {
+    const { newUsers: _newUsers, ...measured } = await measureReading(tx, this.#run.connectionId, counts, null);
+    // the database's clock, because it dates the objects that this is compared with
+    const [now] = await tx.sql<{ at: string }[]>`select now() as at`;
+    await updateConnectionRow(tx, this.#run.connectionId, { baseline: { ...measured, at: now?.at } });
+  }
+
+  /** A failed run changes nobody: what was applied before the fault is recorded on its rows. */
+  async fail(error: unknown): Promise<void> {
+    const isStopping = this.#options.signal.aborted;
+    let isOurs = !isRollcallError(error, 'fenced') && !this.#stop.signal.aborted;
+    if (isOurs && (isStopping || isPassingFailure(error))) {
+      // nothing is wrong with the run: the queue gives it to a worker again, which finds it where this one left it
+      isOurs = await this.#deps.db.tenant(this.#run.tenantId, (tx) => handOver(tx, this.#run));
+      if (isOurs) this.#log.info({ phase: this.#phase, ...(isStopping ? {} : { err: error }) }, 'run handed over');
+      if (isOurs && isStopping) return;
+      if (isOurs) throw error;
+    } else if (isOurs) isOurs = await this.#deps.db.tenant(this.#run.tenantId, (tx) => beat(tx, this.#run));
+    if (!isOurs) return this.#log.warn({ err: error }, 'run stopped: no longer ours');
+    const known =
+      error instanceof RollcallError ? error : new RollcallError('internal', describeError(error), { cause: error });
+    this.#log.error({ err: error, phase: this.#phase }, 'run failed');
+    await this.#fenced(async (tx) => {
+      await finishRun(tx, this.#run.id, {
+        status: 'failed',
+        counts: { seconds: this.#close() },
+        digest: null,
+        guard: null,
+        error: {
+          code: known.code,
+          message: known.message,
+          remedy: known.remedy ?? null,
+          raw: known.raw ?? null,
+          phase: this.#phase,
+          retryAfterSeconds: known.retryAfterSeconds ?? null,
+        },
+      });
+      await enqueue(tx, 'run.failed', { runId: this.#run.id, code: known.code, message: describeError(known) });
+    });
+  }
+
+  // ---------------------------------------------------------------- small parts
+
+  async #enter(phase: RunPhase, counts: Readonly<Record<string, unknown>>): Promise<void> {
+    this.#close();
+    this.#phase = phase;
+    this.#report(0, null);
+    await this.#fenced((tx) => setPhase(tx, this.#run.id, phase, counts));
+  }
+
+  #close(): Record<string, number> {
+    const now = performance.now();
+    const spent = (now - this.#phaseStarted) / 1000;
+    this.#seconds[this.#phase] = Number(((this.#seconds[this.#phase] ?? 0) + spent).toFixed(3));
+    this.#phaseStarted = now;
+    return this.#seconds;
+  }
+
+  #report(done: number, total: number | null, message: string | null = null): void {
+    this.#options.onProgress?.({ runId: this.#run.id, phase: this.#phase, done, total, message });
+  }
+
+  #fenced<T>(work: (tx: TenantTx) => Promise<T>): Promise<T> {
+    this.#signal.throwIfAborted();
+    return this.#deps.db.tenant(this.#run.tenantId, async (tx) => {
+      await checkFence(tx, this.#run);
+      return work(tx);
+    });
+  }
+}

@@ -1,0 +1,215 @@
+/** SQL of runs: requests, the claim and its fence, phases, results. */
+import { RollcallError } from '../../core/errors.ts';
+import type { ConnectionId, RunId, TenantId } from '../../core/ids.ts';
+import type { RunKind, RunMode, RunPhase, RunStatus } from '../../core/vocabulary.ts';
+import { databaseErrorCode } from '../../db/db.ts';
+import type { EngineTx, TenantTx } from '../../db/db.ts';
+
+export type RunSummary = {
+  readonly tenantId: TenantId;
+  readonly id: RunId;
+  readonly connectionId: ConnectionId;
+  readonly connectionName: string;
+  readonly connectionVersion: number;
+  readonly kind: RunKind;
+  readonly mode: RunMode;
+  readonly status: RunStatus;
+  readonly phase: RunPhase | null;
+  readonly epoch: number;
+  readonly requestedBy: string;
+  readonly scheduledFor: string | null;
+  readonly startedAt: string | null;
+  readonly heartbeatAt: string | null;
+  readonly finishedAt: string | null;
+  readonly isFirst: boolean;
+  readonly counts: Readonly<Record<string, unknown>>;
+  readonly digest: string | null;
+  readonly guard: Readonly<Record<string, unknown>> | null;
+  readonly approvedBy: string | null;
+  readonly error: Readonly<Record<string, unknown>> | null;
+  readonly createdAt: string;
+};
+
+const selectList = (tx: TenantTx) => tx.sql`
+  r.tenant_id as "tenantId", r.id, r.connection_id as "connectionId", n.name as "connectionName",
+  r.connection_version as "connectionVersion", r.kind, r.mode, r.status, r.phase, r.epoch, r.requested_by as "requestedBy",
+  r.scheduled_for as "scheduledFor", r.started_at as "startedAt", r.heartbeat_at as "heartbeatAt", r.finished_at as "finishedAt",
+  r.is_first as "isFirst", r.counts, r.digest, r.guard, r.approved_by as "approvedBy", r.error, r.created_at as "createdAt"`;
+
+export async function selectRun(tx: TenantTx, runId: RunId): Promise<RunSummary | null> {
+  const [row] = await tx.sql<RunSummary[]>`
+    select ${selectList(tx)} from runs r
+    join connections n on n.tenant_id = r.tenant_id and n.id = r.connection_id
+    where r.tenant_id = ${tx.tenantId} and r.id = ${runId}`;
+  return row ?? null;
+}
+
+export type RunFilter = {
+  readonly connectionId?: ConnectionId;
+  /** Only runs of these. */
+  readonly connectionIds?: readonly ConnectionId[];
+  readonly status?: RunStatus;
+  readonly limit: number;
+  readonly before?: string;
+};
+
+/** Newest first. */
+export function selectRuns(tx: TenantTx, filter: RunFilter): Promise<RunSummary[]> {
+  return tx.sql<RunSummary[]>`
+    select ${selectList(tx)} from runs r
+    join connections n on n.tenant_id = r.tenant_id and n.id = r.connection_id
+    where r.tenant_id = ${tx.tenantId} and r.kind <> 'push'
+      and (${filter.connectionId ?? null}::uuid is null or r.connection_id = ${filter.connectionId ?? null}::uuid)
+      and (${(filter.connectionIds as string[] | undefined) ?? null}::uuid[] is null
+        or r.connection_id = any(${(filter.connectionIds as string[] | undefined) ?? null}::uuid[]))
+      and (${filter.status ?? null}::text is null or r.status = ${filter.status ?? null}::text)
+      and (${filter.before ?? null}::uuid is null or r.id < ${filter.before ?? null}::uuid)
+    order by r.id desc limit ${filter.limit}`;
+}
+
+export type NewRun = {
+  readonly id: RunId;
+  readonly connectionId: ConnectionId;
+  readonly connectionVersion: number;
+  readonly kind: RunKind;
+  readonly mode: RunMode;
+  readonly requestedBy: string;
+  readonly scheduledFor: string | null;
+};
+
+/** Inserts a queued run; throws run_live when the connection has one already (runs_one_live). */
+export async function insertRun(tx: TenantTx | EngineTx, tenantId: TenantId, run: NewRun): Promise<void> {
+  try {
+    await tx.sql`
+      insert into runs (tenant_id, id, connection_id, connection_version, kind, mode, status, requested_by, scheduled_for)
+      values (${tenantId}, ${run.id}, ${run.connectionId}, ${run.connectionVersion}, ${run.kind}, ${run.mode}, 'queued', ${run.requestedBy},
+        ${run.scheduledFor})`;
+  } catch (cause) {
+    if (databaseErrorCode(cause) !== '23505') throw cause;
+    throw new RollcallError('run_live', 'A run of this connection is queued or running already.', {
+      cause,
+      remedy: 'Wait for it (rollcall runs watch), or cancel it.',
+    });
+  }
+}
+
+export type ClaimedRun = {
+  readonly tenantId: TenantId;
+  readonly id: RunId;
+  readonly connectionId: ConnectionId;
+  readonly connectionVersion: number;
+  readonly kind: RunKind;
+  readonly mode: RunMode;
+  readonly epoch: number;
+  readonly phase: RunPhase | null;
+  readonly isApproved: boolean;
+  readonly counts: Readonly<Record<string, unknown>>;
+};
+
+/** A run that was claimed this often kills its workers; it is failed instead of tried for ever. */
+const maxEpoch = 8;
+
+/**
+ * Raises the epoch and takes the run; the holder of the old epoch writes nothing any more. A run that is `running`
+ * may be taken over only by a caller that knows its worker is dead (stale heartbeat); the queue and sweeper see to it.
+ */
+export async function claimRun(tx: TenantTx, runId: RunId): Promise<ClaimedRun> {
+  // waits for a transaction of the former holder that is inside the fence
+  await tx.sql`select 1 from runs where tenant_id = ${tx.tenantId} and id = ${runId} for update`;
+  const [row] = await tx.sql<ClaimedRun[]>`
+    update runs set epoch = epoch + 1, status = 'running', started_at = coalesce(started_at, now()), heartbeat_at = now(),
+      phase = coalesce(phase, 'claim')
+    where tenant_id = ${tx.tenantId} and id = ${runId} and status in ('queued', 'running')
+    returning tenant_id as "tenantId", id, connection_id as "connectionId", connection_version as "connectionVersion", kind, mode, epoch,
+      phase, approved_at is not null as "isApproved", counts`;
+  if (row === undefined) {
+    throw new RollcallError('run_state', `Run ${runId} is not waiting to be executed.`, {
+      remedy: 'See: rollcall runs show',
+    });
+  }
+  return row;
+}
+
+/** True when the run was taken up so often that something in it must be ending its workers. */
+export function isPoisonous(run: { readonly epoch: number }): boolean {
+  return run.epoch > maxEpoch;
+}
+
+/**
+ * The fence: first statement of every transaction of a run. Its key-share lock holds off a new claim until the
+ * transaction ends, and lets the heartbeat pass.
+ */
+export async function checkFence(tx: TenantTx, run: { readonly id: RunId; readonly epoch: number }): Promise<void> {
+  const rows = await tx.sql`
+    select 1 from runs where tenant_id = ${tx.tenantId} and id = ${run.id} and epoch = ${run.epoch} and status = 'running' for key share`;
+  if (rows.length === 1) return;
+  throw new RollcallError(
+    'fenced',
+    `Run ${run.id} was canceled or taken over by another worker; this one stops without writing.`,
+  );
+}
+
+/** Gives the run back to the queue, where it stands: another worker goes on with it. False: it is no longer ours. */
+export async function handOver(tx: TenantTx, run: { readonly id: RunId; readonly epoch: number }): Promise<boolean> {
+  const result = await tx.sql`
+    update runs set status = 'queued'
+    where tenant_id = ${tx.tenantId} and id = ${run.id} and epoch = ${run.epoch} and status = 'running'`;
+  return result.count === 1;
+}
+
+export async function beat(tx: TenantTx, run: { readonly id: RunId; readonly epoch: number }): Promise<boolean> {
+  const result = await tx.sql`
+    update runs set heartbeat_at = now()
+    where tenant_id = ${tx.tenantId} and id = ${run.id} and epoch = ${run.epoch} and status = 'running'`;
+  return result.count === 1;
+}
+
+export async function setPhase(
+  tx: TenantTx,
+  runId: RunId,
+  phase: RunPhase,
+  counts: Readonly<Record<string, unknown>>,
+): Promise<void> {
+  await tx.sql`
+    update runs set phase = ${phase}, heartbeat_at = now(), counts = counts || ${JSON.stringify(counts)}::jsonb
+    where tenant_id = ${tx.tenantId} and id = ${runId}`;
+}
+
+export type RunResult = {
+  readonly status: RunStatus;
+  readonly counts: Readonly<Record<string, unknown>>;
+  readonly digest: string | null;
+  readonly guard: Readonly<Record<string, unknown>> | null;
+  readonly error: Readonly<Record<string, unknown>> | null;
+};
+
+export async function finishRun(tx: TenantTx, runId: RunId, result: RunResult): Promise<void> {
+  await tx.sql`
+    update runs set status = ${result.status}, counts = counts || ${JSON.stringify(result.counts)}::jsonb, digest = ${result.digest},
+      guard = ${result.guard === null ? null : JSON.stringify(result.guard)}::jsonb,
+      error = ${result.error === null ? null : JSON.stringify(result.error)}::jsonb,
+      finished_at = now(), heartbeat_at = now()
+    where tenant_id = ${tx.tenantId} and id = ${runId}`;
+}
+
+/** Runs of the connection that wait for a person. */
+export function selectWaiting(
+  tx: TenantTx,
+  connectionId: ConnectionId,
+  except: RunId,
+): Promise<{ id: RunId; digest: string | null }[]> {
+  return tx.sql<{ id: RunId; digest: string | null }[]>`
+    select id, digest from runs
+    where tenant_id = ${tx.tenantId} and connection_id = ${connectionId} and id <> ${except} and status in ('planned', 'held')
+    order by id desc`;
+}
+
+/** A newer plan says something else: the older ones can not be approved any more. */
+export async function supersedeRuns(tx: TenantTx, ids: readonly RunId[]): Promise<void> {
+  if (ids.length === 0) return;
+  await tx.sql`
+    update runs set status = 'superseded' where tenant_id = ${tx.tenantId} and id = any(${ids as RunId[] as string[]}::uuid[])`;
+  await tx.sql`
+    update changes set state = 'skipped'
+    where tenant_id = ${tx.tenantId} and run_id = any(${ids as RunId[] as string[]}::uuid[]) and state in ('planned', 'held')`;
+}
