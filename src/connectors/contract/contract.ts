@@ -63,6 +63,8 @@ export type ReadRequest<Settings, Secrets> = {
   /** User attributes the mapping and scope read, by the directory's names, beside the connector's own needs. */
   readonly attributes: readonly string[];
   readonly signal: AbortSignal;
+  /** The tenant of the connection: what belongs to the operator is lent to named tenants only. */
+  readonly tenantId?: string;
   /** Says why nothing moves just now ("waiting 40 s for Microsoft"); for progress lines, not for logic. */
   readonly onWait?: (message: string) => void;
 };
@@ -82,6 +84,16 @@ export type TestStep = {
   /** Foreign code or text, verbatim. */
   readonly raw?: string;
   readonly facts?: Readonly<Record<string, unknown>>;
+  /** A few users as read; whoever shows the step applies the mapping of the connection to them. */
+  readonly sample?: readonly DirectoryObject[];
+};
+
+/** When a credential of the connection ends, and who says so. */
+export type CredentialEnd = {
+  readonly credential: 'client_secret' | 'certificate' | 'password';
+  /** ISO date-time; null when nobody knows: neither the directory shows it nor did the admin enter it. */
+  readonly endsAt: string | null;
+  readonly source: 'directory' | 'certificate' | 'entered' | 'unknown';
 };
 
 /** One default mapping: CEL over `object` (attributes by name) -> attribute of the user. */
@@ -110,4 +122,6 @@ export type Connector<Settings = unknown, Secrets = unknown> = {
     kind: ObjectKind,
     anchors: readonly string[],
   ): AsyncIterable<AbsenceVerdict>;
+  /** For reminders before a credential ends. Left out where credentials have no end; empty when none is in use. */
+  credentialEnds?(request: Omit<ReadRequest<Settings, Secrets>, 'mode' | 'cursor'>): Promise<readonly CredentialEnd[]>;
 };

@@ -232,13 +232,13 @@ export async function* testConnection(
   if ('document' in what) {
     const document = parseConnectionDocument(what.document, (faulty) => faultsOfSections(deps.connectors, faulty));
     const checked = checkDocument(deps, document);
-    yield* mustHaveConnector(deps, document.kind).test({ ...checked, attributes: [], signal });
+    yield* mustHaveConnector(deps, document.kind).test({ ...checked, attributes: [], signal, tenantId });
     return;
   }
   const row = await deps.db.tenant(tenantId, (tx) => mustFind(tx, what.connectionId));
   const connector = mustHaveConnector(deps, row.kind as ConnectionKind);
   const settings = connector.settingsSchema.parse(row.settings);
-  yield* connector.test({ settings, secrets: openSecrets(deps, connector, row), attributes: [], signal });
+  yield* connector.test({ settings, secrets: openSecrets(deps, connector, row), attributes: [], signal, tenantId });
 }
 
 /** Everything a run needs of its connection, read in one transaction. */

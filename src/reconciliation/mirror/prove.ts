@@ -28,6 +28,7 @@ export async function proveAbsence(
     secrets: openSecrets(deps, connector, open.row),
     attributes: [],
     signal,
+    tenantId: open.row.tenantId,
   };
   for (const kind of objectKinds) {
     let last = '';

@@ -72,6 +72,7 @@ async function readOnce(options: ReadOptions, mode: 'full' | 'delta'): Promise<R
     cursor: open.row.cursor,
     attributes: mapper.attributes,
     signal: options.signal,
+    tenantId: open.row.tenantId,
     onWait: (message) => options.onProgress(done, message),
   });
   const result = await fetchDirectory({
