@@ -61,6 +61,18 @@ export const members = (
   ...memberAnchors: readonly string[]
 ): DirectoryEvent => ({ type: 'members', groupAnchor, change, memberAnchors });
 
+export const absent = (id: string, kind: 'user' | 'group' = 'user'): DirectoryEvent => ({
+  type: 'absent',
+  kind,
+  anchor: id,
+});
+
+export const sweep = (kind: 'user' | 'group', ...anchors: readonly string[]): DirectoryEvent => ({
+  type: 'sweep',
+  kind,
+  anchors,
+});
+
 export const complete = (mode: 'full' | 'delta', position = 1): DirectoryEvent => ({
   type: 'complete',
   mode,

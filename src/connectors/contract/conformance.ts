@@ -74,6 +74,7 @@ export function applyEvents(events: readonly DirectoryEvent[]): Snapshot {
   for (const event of events) {
     if (event.type === 'upsert') objects.set(event.object.anchor, event.object);
     else if (event.type === 'tombstone') objects.delete(event.anchor);
+    else if (event.type === 'absent') objects.delete(event.anchor);
     else if (event.type === 'complete') completes.push(event);
     else if (event.type === 'members') applyMembers(members, event);
   }

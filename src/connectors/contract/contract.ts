@@ -44,6 +44,16 @@ export type DirectoryEvent =
       readonly change: 'set' | 'add' | 'remove';
       readonly memberAnchors: readonly string[];
     }
+  /**
+   * Delta reads only: the object changed and is not among what this connection reads any more (it left the base or the
+   * filter). No deletion yet: the engine asks for proof, as for an object that a full read did not show.
+   */
+  | { readonly type: 'absent'; readonly kind: ObjectKind; readonly anchor: string }
+  /**
+   * Delta reads only, from directories that do not tell everybody about deletions: the ids of all objects of a kind that
+   * are there now, in several events. Objects of that kind that none of them names are absent once the read completes.
+   */
+  | { readonly type: 'sweep'; readonly kind: ObjectKind; readonly anchors: readonly string[] }
   /** Something an admin should know that stops nothing (an unresolved member, a skipped object). Never a fault. */
   | { readonly type: 'notice'; readonly code: string; readonly message: string; readonly anchor: string | null }
   /** History is lost (Graph 410, foreign cookie): nothing read so far counts, the engine starts a full read. */

@@ -97,6 +97,12 @@ class Fetch {
         this.#tombstoned.add(`${event.kind}:${event.anchor}`);
         await this.#options.stage.gone(this.#seq, event.kind, event.anchor);
         return null;
+      case 'absent':
+        await this.#options.stage.absent(event.kind, event.anchor);
+        return null;
+      case 'sweep':
+        await this.#options.stage.swept(event.kind, event.anchors);
+        return null;
       case 'notice':
         this.#takeNotice(event.code, event.message);
         return null;

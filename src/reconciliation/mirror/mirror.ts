@@ -64,7 +64,8 @@ export async function mergeStage(
 ): Promise<MirrorCounts> {
   const objectsWritten = staged.objects === 0 ? 0 : await mergeObjects(tx, connectionId, tables);
   const tombstoned = staged.gone === 0 ? 0 : await mergeTombstones(tx, connectionId, tables);
-  const absent = staged.absent === 0 ? 0 : await mergeAbsent(tx, connectionId, tables);
+  const named = staged.absent === 0 ? 0 : await mergeAbsent(tx, connectionId, tables);
+  const absent = named + (staged.swept === 0 ? 0 : await mergeSwept(tx, connectionId, tables));
   const edges = staged.group_sets === 0 ? { added: 0, removed: 0 } : await mergeEdges(tx, connectionId, tables);
   await pinGroupNames(tx, connectionId);
   return { objectsWritten, tombstoned, absent, edgesAdded: edges.added, edgesRemoved: edges.removed };
@@ -104,6 +105,23 @@ async function mergeAbsent(tx: TenantTx, connectionId: ConnectionId, tables: Sta
     from ${tx.sql(tables.absent)} a
     where m.tenant_id = ${tx.tenantId} and m.connection_id = ${connectionId} and m.kind = a.kind and m.anchor = a.anchor
       and m.absent_since is null and m.deleted_at is null`;
+  return result.count;
+}
+
+/** Whoever a sweep of its kind did not name is absent; whoever it names and was thought absent is not. */
+async function mergeSwept(tx: TenantTx, connectionId: ConnectionId, tables: StageTables): Promise<number> {
+  const swept = tx.sql(tables.swept);
+  await tx.sql`
+    update mirror_objects m set absent_since = null, version = m.version + 1, updated_at = now()
+    from ${swept} s
+    where m.tenant_id = ${tx.tenantId} and m.connection_id = ${connectionId} and m.kind = s.kind and m.anchor = s.anchor
+      and m.absent_since is not null and m.deleted_at is null and m.is_in_scope`;
+  const result = await tx.sql`
+    update mirror_objects m set absent_since = now(), version = m.version + 1, updated_at = now()
+    where m.tenant_id = ${tx.tenantId} and m.connection_id = ${connectionId} and m.absent_since is null and m.deleted_at is null
+      and m.kind in (select s.kind from ${swept} s where s.anchor = '')
+      and not exists (select 1 from ${swept} s where s.kind = m.kind and s.anchor = m.anchor)
+      and not exists (select 1 from ${tx.sql(tables.objects)} o where o.kind = m.kind and o.anchor = m.anchor)`;
   return result.count;
 }
 

@@ -49,6 +49,7 @@ const tables = {
   },
   gone: { columns: ['seq', 'kind', 'anchor'], ddl: 'seq bigint, kind text, anchor text collate "C"' },
   absent: { columns: ['kind', 'anchor'], ddl: 'kind text, anchor text collate "C"' },
+  swept: { columns: ['kind', 'anchor'], ddl: 'kind text, anchor text collate "C"' },
 } as const;
 
 export type StageTable = keyof typeof tables;
@@ -97,8 +98,9 @@ export class StageWriter {
     group_sets: [],
     gone: [],
     absent: [],
+    swept: [],
   };
-  readonly counts: Record<StageTable, number> = { objects: 0, edges: 0, group_sets: 0, gone: 0, absent: 0 };
+  readonly counts: Record<StageTable, number> = { objects: 0, edges: 0, group_sets: 0, gone: 0, absent: 0, swept: 0 };
 
   constructor(db: Db, stageTables: StageTables) {
     this.#db = db;
@@ -154,6 +156,11 @@ export class StageWriter {
 
   absent(kind: ObjectKind, anchor: string): Promise<void> {
     return this.#push('absent', [kind, anchor]);
+  }
+
+  /** Ids that are there now; the empty anchor says that the kind was swept, even when nobody is left. */
+  async swept(kind: ObjectKind, anchors: readonly string[]): Promise<void> {
+    for (const anchor of ['', ...anchors]) await this.#push('swept', [kind, anchor]);
   }
 
   async flush(): Promise<void> {

@@ -2,10 +2,12 @@
 import { describe, expect, test } from 'vitest';
 import { createEngine, type Engine } from '../../../test/fakes/engine.ts';
 import {
+  absent,
   complete,
   group,
   members,
   ScriptedDirectory,
+  sweep,
   tombstone,
   user,
 } from '../../../test/fakes/scripted-directory.ts';
@@ -70,6 +72,7 @@ async function mirrorOf(engine: Engine): Promise<{ objects: Record<string, strin
   });
 }
 
+const everybodyAbsent = { ann: 'absent ann', bob: 'absent bob', cid: 'absent cid' };
 const allLive = { ann: 'live ann', bob: 'live bob', cid: 'live cid' };
 
 describe('members in an increment', () => {
@@ -104,6 +107,14 @@ describe('members in an increment', () => {
   });
 });
 
+test('who was absent and is named by a sweep is live again', async () => {
+  const scene = await createScene();
+  await scene.delta(sweep('user', 'ann', 'bob'));
+  expect(await scene.mirror()).toMatchObject({ objects: { ...allLive, cid: 'absent cid' } });
+  await scene.delta(sweep('user', 'ann', 'bob', 'cid'));
+  expect(await scene.mirror()).toMatchObject({ objects: allLive });
+});
+
 describe('objects in an increment', () => {
   test.each<[string, DirectoryEvent[], Record<string, string>]>([
     ['who are not named stay as they are', [], allLive],
@@ -117,12 +128,21 @@ describe('objects in an increment', () => {
       [user('zoe'), tombstone('zoe')],
       { ...allLive, zoe: 'deleted zoe' },
     ],
+    ['who left what is read is absent, not deleted', [absent('ann')], { ...allLive, ann: 'absent ann' }],
+    [
+      'whom a sweep does not name is absent, except who was read just now',
+      [user('bob', { displayName: 'bob' }), sweep('user', 'ann'), sweep('user')],
+      { ann: 'live ann', bob: 'live bob', cid: 'absent cid' },
+    ],
+    ['a sweep of groups says nothing about users', [sweep('group', 'staff')], allLive],
+    ['a sweep that names nobody makes everybody absent', [sweep('user')], everybodyAbsent],
   ])('%s', async (_what, events, objects) => {
     const scene = await createScene();
     await scene.delta(...events);
     expect((await mirrorOf(scene)).objects).toEqual(objects);
     const active = (await scene.users()).filter((found) => found.status === 'active').map((found) => found.name);
-    expect(active).toEqual(['ann', 'bob', 'cid'].filter((name) => objects[name]?.startsWith('live')));
+    // absence without proof takes nothing away
+    expect(active).toEqual(['ann', 'bob', 'cid'].filter((name) => objects[name]?.startsWith('deleted') === false));
   });
 });
 
