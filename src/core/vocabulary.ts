@@ -128,5 +128,6 @@ export type CorrelationKey = (typeof correlationKeys)[number];
 export const domainStatuses = ['pending', 'proven', 'built_in'] as const;
 export type DomainStatus = (typeof domainStatuses)[number];
 
-export const tokenKinds = ['scim', 'api'] as const;
+/** `key` is the client secret of OAuth 2: it buys SCIM tokens that live for an hour and opens nothing itself. */
+export const tokenKinds = ['scim', 'api', 'key'] as const;
 export type TokenKind = (typeof tokenKinds)[number];

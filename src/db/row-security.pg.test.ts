@@ -16,7 +16,7 @@ const exemptSchemas: Readonly<Record<string, string>> = {
 };
 
 /** Tables the engine sees whole, because dispatch does not know the tenant yet. */
-const engineTables = ['connections', 'organizations', 'outbox_messages', 'runs', 'tokens', 'webhooks'];
+const engineTables = ['connections', 'organizations', 'outbox_messages', 'runs', 'scim_requests', 'tokens', 'webhooks'];
 
 const howToProtect = `add a custom migration (npm run migration -- --custom --name=protect_x) with:
   ALTER TABLE x ENABLE ROW LEVEL SECURITY;
@@ -188,6 +188,8 @@ function sampleOf(type: string): string {
     case 'integer':
     case 'bigint':
       return '1';
+    case 'text[]':
+      return "'{}'";
     case 'boolean':
       return 'true';
     case 'jsonb':

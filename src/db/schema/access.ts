@@ -3,6 +3,7 @@ import {
   check,
   foreignKey,
   index,
+  integer,
   jsonb,
   pgTable,
   primaryKey,
@@ -122,7 +123,14 @@ export const tokens = pgTable(
     /** API tokens: the organization they act in, and as what role. */
     organizationId: uuid(),
     role: text(),
+    /** SCIM tokens and keys: what they may do (core/scim-scopes); empty means everything. */
     scopes: jsonb().$type<string[]>().notNull().default([]),
+    /** CIDR ranges a request must come from; empty means from anywhere. */
+    allowedRanges: jsonb().$type<string[]>().notNull().default([]),
+    /** Access tokens of OAuth 2: the key they were issued for; they end with it. */
+    keyId: keyText(),
+    /** The last of the reminders (60, 30, 7 days before the expiry) that was sent. */
+    remindedDays: integer(),
     createdBy: text().notNull(),
     createdAt: createdAt(),
     expiresAt: instant(),
@@ -134,6 +142,9 @@ export const tokens = pgTable(
     uniqueIndex('tokens_name')
       .on(t.tenantId, t.kind, t.name)
       .where(sql`revoked_at is null`),
+    index('tokens_of_key')
+      .on(t.keyId)
+      .where(sql`key_id is not null`),
     check('tokens_kind', oneOf(t.kind, tokenKinds)),
   ],
 );

@@ -190,7 +190,24 @@ export const mirrorObjects = pgTable(
     index('mirror_objects_gone')
       .on(t.tenantId, t.connectionId, t.kind)
       .where(sql`absent_since is not null or deleted_at is not null`),
+    // pushed objects deleted lately: totals of lists are corrected by them (scim)
+    index('mirror_objects_removed')
+      .on(t.tenantId, t.connectionId, t.kind, t.deletedAt)
+      .where(sql`is_pushed and deleted_at is not null`),
     check('mirror_objects_kind', oneOf(t.kind, objectKinds)),
+  ],
+);
+
+/**
+ * E-mail addresses of pushed users by key, for `emails.value eq`. Kept by a trigger, and only where `email_key` does not
+ * say it all: for users with several addresses or one that is not the mapped one.
+ */
+export const mirrorEmails = pgTable(
+  'mirror_emails',
+  { tenantId: tenantId(), connectionId: uuid().notNull(), anchor: keyText().notNull(), emailKey: keyText().notNull() },
+  (t) => [
+    primaryKey({ columns: [t.tenantId, t.connectionId, t.emailKey, t.anchor] }),
+    index().on(t.tenantId, t.connectionId, t.anchor),
   ],
 );
 

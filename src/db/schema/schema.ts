@@ -4,4 +4,5 @@ export * from './audit.ts';
 export * from './organizations.ts';
 export * from './outbox.ts';
 export * from './reconciliation.ts';
+export * from './scim.ts';
 export * from './users.ts';
