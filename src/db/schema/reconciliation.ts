@@ -54,6 +54,11 @@ export const connections = pgTable(
     policy: jsonb().$type<Record<string, unknown>>().notNull(),
     status: text().notNull().default('draft'),
     statusReason: text(),
+    /** Runs in a row that failed; a quarantine begins at a number of them (core/quarantine). */
+    failedRuns: integer().notNull().default(0),
+    /** Since when the connection is in quarantine, and how often it was tried again in vain. */
+    quarantinedAt: instant(),
+    quarantineRetries: integer().notNull().default(0),
     cron: text(),
     timeZone: text().notNull().default('UTC'),
     jitterSeconds: integer().notNull().default(0),
@@ -79,7 +84,8 @@ export const connections = pgTable(
     foreignKey({ columns: [t.tenantId, t.organizationId], foreignColumns: [organizations.tenantId, organizations.id] }),
     index('connections_due')
       .on(t.nextRunAt)
-      .where(sql`status = 'active' and next_run_at is not null`),
+      .where(sql`status in ('active', 'quarantined') and next_run_at is not null`),
+    check('connections_quarantine', sql`(status = 'quarantined') = (quarantined_at is not null)`),
     check('connections_kind', oneOf(t.kind, connectionKinds)),
     check('connections_status', oneOf(t.status, connectionStatuses)),
     check('connections_ceiling', oneOf(t.ceiling, grantableRoles)),
@@ -281,6 +287,8 @@ export const runs = pgTable(
     isFirst: boolean().notNull().default(false),
     /** Counts and durations by phase. */
     counts: jsonb().$type<Record<string, unknown>>().notNull().default({}),
+    /** How far the phase under way has come; written with the sign of life, for whoever watches. */
+    progress: jsonb().$type<Record<string, unknown>>(),
     digest: text(),
     guard: jsonb().$type<Record<string, unknown>>(),
     approvedBy: text(),
