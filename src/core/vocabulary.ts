@@ -80,7 +80,7 @@ export const changeClasses = [
 ] as const;
 export type ChangeClass = (typeof changeClasses)[number];
 
-/** One step inside a class. `note` and `dispute` are rows of a plan that apply nothing to a user. */
+/** One step inside a class. `dispute`, `error` and `keep` (what an undo leaves as it is) apply nothing to a user. */
 export const changeOps = [
   'create',
   'update',
@@ -94,6 +94,7 @@ export const changeOps = [
   'remove',
   'dispute',
   'error',
+  'keep',
 ] as const;
 export type ChangeOp = (typeof changeOps)[number];
 

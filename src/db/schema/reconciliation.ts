@@ -247,6 +247,9 @@ export const links = pgTable(
     applied: jsonb().$type<Record<string, unknown>>().notNull().default({}),
     /** Version of the mirror object that was last decided and applied. */
     settledVersion: bigint({ mode: 'number' }).notNull().default(0),
+    /** The undo that holds this link, and the state it goes back to when it is released; null: no link stood before. */
+    heldRunId: uuid(),
+    heldState: text(),
     version: bigint({ mode: 'number' }).notNull().default(1),
     createdAt: createdAt(),
     updatedAt: instant().notNull().defaultNow(),
@@ -260,7 +263,10 @@ export const links = pgTable(
       .on(t.tenantId, t.connectionId, t.userId)
       .where(sql`state in ('linked', 'missing', 'held')`),
     check('links_state', oneOf(t.state, linkStates)),
-    check('links_user', sql`user_id is not null or state in ('disputed', 'ignored')`),
+    index('links_held')
+      .on(t.tenantId, t.heldRunId)
+      .where(sql`state = 'held'`),
+    check('links_user', sql`user_id is not null or state in ('disputed', 'ignored', 'held')`),
   ],
 );
 
@@ -293,7 +299,11 @@ export const runs = pgTable(
     guard: jsonb().$type<Record<string, unknown>>(),
     approvedBy: text(),
     approvedAt: instant(),
+    /** Who said yes to the plan so far: actor, time and the digest they saw. */
+    approvals: jsonb().$type<Record<string, unknown>[]>().notNull().default([]),
     undoOf: uuid(),
+    /** What of that run an undo takes back: one user, one request, or (empty) all of it. */
+    undoScope: jsonb().$type<Record<string, unknown>>(),
     error: jsonb().$type<Record<string, unknown>>(),
     createdAt: createdAt(),
   },
@@ -336,6 +346,8 @@ export const changes = pgTable(
     grantSource: keyText(),
     before: jsonb().$type<Record<string, unknown>>(),
     after: jsonb().$type<Record<string, unknown>>(),
+    /** What stood beside `before` (provenance, standing, link), so that an undo restores it exactly. */
+    prior: jsonb().$type<Record<string, unknown>>(),
     /** users.version the plan saw; another one at apply makes the row stale. */
     expectedVersion: bigint({ mode: 'number' }),
     /** mirror_objects.version the plan saw; what the link is settled to. */

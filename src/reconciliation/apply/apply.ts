@@ -182,6 +182,7 @@ async function applyOp(tx: TenantTx, scope: ApplyScope, op: ChangeOp, rows: read
       return removeRuleGrants(tx, rows.flatMap(toGrantChange));
     case 'link':
     case 'unlink':
+    case 'keep':
       return rows.map((row) => row.seq);
     case 'dispute':
     case 'error':
