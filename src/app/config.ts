@@ -6,6 +6,7 @@ import { readFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { LineCounter, parseDocument, type Document } from 'yaml';
 import { z } from 'zod';
+import { entraConfigSchema } from '../connectors/entra/config.ts';
 import { RollcallError } from '../core/errors.ts';
 import { inputFaults } from '../core/input-faults.ts';
 import { databaseConfigSchema } from '../db/config.ts';
@@ -37,6 +38,9 @@ export const configSchema = z.strictObject({
   http: httpConfigSchema.prefault({}).describe('The port of the API, SCIM and the console.'),
   management: managementConfigSchema.prefault({}).describe('Health and metrics.'),
   outbound: outboundConfigSchema.prefault({}).describe('What connections and webhooks may reach.'),
+  entra: entraConfigSchema
+    .prefault({})
+    .describe('Identities of this machine that connections to Microsoft Entra ID may borrow.'),
   schedule: scheduleConfigSchema.prefault({}).describe('Scheduled runs and the worker.'),
   logging: loggingConfigSchema.prefault({}).describe('The log: JSON lines.'),
 });

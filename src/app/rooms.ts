@@ -60,7 +60,10 @@ export function createRooms({ config, db, secretBox, logger }: RoomsOptions): Ro
 /** Kinds that are pulled. A SCIM connection is pushed to and has no connector. */
 function createConnectors(config: Config, dialer: Dialer, clock: Clock): ReadonlyMap<ConnectionKind, Connector> {
   return new Map<ConnectionKind, Connector>([
-    ['entra', erased(entraConnector({ clock, random: Math.random, connect: { lookup: dialer.lookup } }))],
+    [
+      'entra',
+      erased(entraConnector({ clock, random: Math.random, connect: { lookup: dialer.lookup }, config: config.entra })),
+    ],
     ['ldap', erased(ldapConnector({ dialer, allowPlaintext: config.outbound.allowPlainLdap, now: () => clock.now() }))],
   ]);
 }

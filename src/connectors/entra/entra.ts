@@ -9,16 +9,20 @@
 import { RollcallError } from '../../core/errors.ts';
 import type { Connector, DefaultMapping, DirectoryEvent, ReadRequest } from '../contract/contract.ts';
 import { proveByIds } from './absence.ts';
+import { findCredentialEnds } from './credential-ends.ts';
+import type { EntraSecrets } from './credentials.ts';
+import { entraSecretsSchema } from './credentials.ts';
 import { openCursor } from './cursor.ts';
 import type { EntraDependencies, SessionRequest } from './graph-session.ts';
-import { openGraphSession, runEndurance } from './graph-session.ts';
+import { openGraphSession, runEndurance, testEndurance } from './graph-session.ts';
+import type { EntraConfig } from './config.ts';
 import { readDirectory } from './read-directory.ts';
 import { selectProperties } from './selection.ts';
-import type { EntraSecrets, EntraSettings } from './settings.ts';
-import { entraSecretsSchema, entraSettingsSchema, hostsOf } from './settings.ts';
+import type { EntraSettings } from './settings.ts';
+import { entraSettingsSchema, hostsOf } from './settings.ts';
 import { testConnection } from './test-connection.ts';
 
-export type { EntraDependencies, EntraSecrets, EntraSettings };
+export type { EntraConfig, EntraDependencies, EntraSecrets, EntraSettings };
 
 const defaultMappings: readonly DefaultMapping[] = [
   { target: 'username', expression: 'object.userPrincipalName' },
@@ -49,6 +53,14 @@ export function entraConnector(dependencies: EntraDependencies): Connector<Entra
       const session = openGraphSession(dependencies, request, runEndurance);
       try {
         yield* proveByIds(session, kind, anchors);
+      } finally {
+        session.close();
+      }
+    },
+    credentialEnds: async (request) => {
+      const session = openGraphSession(dependencies, request, testEndurance);
+      try {
+        return await findCredentialEnds(session, { ...request, now: dependencies.clock.now() });
       } finally {
         session.close();
       }
@@ -84,7 +96,5 @@ async function* read(
 }
 
 function sessionRequest(request: ReadRequest<EntraSettings, EntraSecrets>, stopped: AbortSignal): SessionRequest {
-  const { settings, secrets, onWait } = request;
-  const signal = AbortSignal.any([request.signal, stopped]);
-  return { settings, secrets, signal, ...(onWait === undefined ? {} : { onWait }) };
+  return { ...request, signal: AbortSignal.any([request.signal, stopped]) };
 }

@@ -24,6 +24,7 @@ function readGraphError(text: string): GraphError {
 
 /** A3: the least application permission that reads the path. */
 function permissionFor(path: string): string {
+  if (path.includes('/servicePrincipals') || path.includes('/applications')) return 'Application.Read.All';
   if (path.includes('/groups')) return 'GroupMember.Read.All';
   return path.includes('/directoryObjects') ? 'User.Read.All and GroupMember.Read.All' : 'User.Read.All';
 }

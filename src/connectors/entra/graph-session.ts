@@ -7,13 +7,16 @@ import type { Context, Middleware, MiddlewareOptions } from '@microsoft/microsof
 import { Client, ResponseType } from '@microsoft/microsoft-graph-client';
 import { RollcallError, isRollcallError } from '../../core/errors.ts';
 import type { Clock } from '../../platform/clock.ts';
+import type { EntraSecrets } from './credentials.ts';
 import { describeGraphFailure } from './graph-failures.ts';
+import type { EntraConfig } from './config.ts';
+import { lendsNothing } from './host-identity.ts';
 import type { ConnectOptions, HttpReply } from './https-exchange.ts';
 import { openHttpsChannel } from './https-exchange.ts';
 import type { Patience } from './patience.ts';
 import { TryAgain, createPatience } from './patience.ts';
 import { readJson, transientStatus } from './reply-checks.ts';
-import type { EntraSecrets, EntraSettings } from './settings.ts';
+import type { EntraSettings } from './settings.ts';
 import { hostsOf } from './settings.ts';
 import type { TokenSource } from './token-source.ts';
 import { createTokenSource } from './token-source.ts';
@@ -23,12 +26,15 @@ export type EntraDependencies = {
   /** In [0, 1); spreads retries. */
   readonly random: () => number;
   readonly connect?: ConnectOptions;
+  /** The operator's part: identities of this machine and who may use them. Nobody, unless given. */
+  readonly config?: EntraConfig;
 };
 
 export type SessionRequest = {
   readonly settings: EntraSettings;
   readonly secrets: EntraSecrets;
   readonly signal: AbortSignal;
+  readonly tenantId?: string;
   readonly onWait?: (message: string) => void;
 };
 
@@ -40,7 +46,7 @@ export const testEndurance: Endurance = { maxWaitMs: 5_000, maxAttempts: 2 };
 export type JsonObject = Readonly<Record<string, unknown>>;
 
 /** `page`: an object with an array `value`, else the answer is asked for again. */
-type Expectation = 'page' | 'text';
+type Expectation = 'page' | 'object' | 'text';
 
 export type GraphSession = {
   /** Scheme, host and port of Graph; every link must start with it. */
@@ -48,6 +54,8 @@ export type GraphSession = {
   readonly tokens: TokenSource;
   /** `url` is whole and is sent byte for byte: links are opaque (A1). */
   getPage(url: string): Promise<JsonObject>;
+  /** One object rather than a list. */
+  getObject(url: string): Promise<JsonObject>;
   getText(url: string): Promise<string>;
   postForPage(url: string, body: unknown): Promise<JsonObject>;
   close(): void;
@@ -121,7 +129,7 @@ function checkReply(exchange: Exchange, now: Date): void {
   if (reply.status < 200 || reply.status > 299 || exchange.expects === 'text') return;
   try {
     const body = readJson(reply, host);
-    if (!Array.isArray(body['value'])) {
+    if (exchange.expects === 'page' && !Array.isArray(body['value'])) {
       throw new RollcallError('directory_protocol', `${host} answered without the list "value".`, {
         raw: `HTTP ${reply.status}`,
         remedy: 'Nothing was changed. A proxy between this server and Microsoft is the usual cause.',
@@ -151,7 +159,9 @@ export function openGraphSession(
   const now = (): Date => clock.now();
   const channel = openHttpsChannel(dependencies.connect ?? {}, settings.caPem);
   const patience = createPatience({ clock, random, signal, ...endurance, ...(onWait === undefined ? {} : { onWait }) });
-  const tokens = createTokenSource({ settings, secrets, channel, patience, now, signal });
+  const config = dependencies.config ?? lendsNothing;
+  const { tenantId } = request;
+  const tokens = createTokenSource({ settings, secrets, config, tenantId, channel, patience, now, signal });
   const fetchMiddleware: Middleware = {
     execute: async (context) => {
       const exchange = exchangeOf(context);
@@ -197,6 +207,7 @@ export function openGraphSession(
     graphUrl,
     tokens,
     getPage: async (url) => page(new Exchange(url, 'GET', 'page')),
+    getObject: async (url) => page(new Exchange(url, 'GET', 'object')),
     getText: async (url) => (await run(new Exchange(url, 'GET', 'text'))).reply.text,
     postForPage: async (url, body) => page(new Exchange(url, 'POST', 'page', JSON.stringify(body))),
     close: () => channel.close(),

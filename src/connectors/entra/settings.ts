@@ -1,8 +1,6 @@
 /** What an Entra connection document says: the app registration, the cloud, and what to read beyond the usual. */
-import { X509Certificate } from 'node:crypto';
 import { z } from 'zod';
-import type { Secret } from '../../platform/secrets.ts';
-import { secretText } from '../../platform/secrets.ts';
+import { readCertificates } from './credentials.ts';
 
 export const entraClouds = ['global', 'usgov', 'dod', 'china'] as const;
 export type EntraCloud = (typeof entraClouds)[number];
@@ -33,19 +31,9 @@ const tenantId = z
   )
   .transform((text) => text.toLowerCase());
 
-const pemBlock = /-----BEGIN CERTIFICATE-----[^-]+-----END CERTIFICATE-----/g;
-
-/** Checked here, so that a bad certificate is a fault of the document rather than of the first run. */
-function areCertificates(text: string): boolean {
-  const blocks = text.match(pemBlock) ?? [];
-  try {
-    return blocks.map((block) => new X509Certificate(block)).length > 0;
-  } catch {
-    return false;
-  }
-}
-
-const certificates = z.string().refine(areCertificates, 'must be one or more certificates in PEM form');
+const certificates = z
+  .string()
+  .refine((text) => readCertificates(text) !== null, 'must be one or more certificates in PEM form');
 
 export const entraSettingsSchema = z.strictObject({
   tenantId: tenantId.describe('Directory (tenant) id from the app registration; a domain of the tenant works too.'),
@@ -61,23 +49,6 @@ export const entraSettingsSchema = z.strictObject({
     .describe('Further user properties to read, by their Graph names, e.g. companyName or extensionAttribute1.'),
 });
 export type EntraSettings = z.output<typeof entraSettingsSchema>;
-
-/** A union, so that certificates and federated credentials can join without a change of shape. */
-export type EntraSecrets = { readonly kind: 'client_secret'; readonly clientSecret: Secret };
-
-/** `kind` may be left out: a document with a `clientSecret` means one. */
-export const entraSecretsSchema: z.ZodType<EntraSecrets> = z.preprocess(
-  (value) =>
-    typeof value === 'object' && value !== null && 'clientSecret' in value && !('kind' in value)
-      ? { kind: 'client_secret', ...value }
-      : value,
-  z.discriminatedUnion('kind', [
-    z.strictObject({
-      kind: z.literal('client_secret'),
-      clientSecret: secretText.describe("The client secret's Value (not its Secret ID)."),
-    }),
-  ]),
-);
 
 export type EntraHosts = { readonly authority: string; readonly graphUrl: string };
 

@@ -7,6 +7,7 @@ import { RollcallError, describeError, isRollcallError } from '../../core/errors
 import { aadstsMeaning, aadstsMeanings } from './aadsts.ts';
 import { openGraphSession, runEndurance } from './graph-session.ts';
 import type { GraphSession } from './graph-session.ts';
+import { lendsNothing } from './host-identity.ts';
 import type { HttpReply, HttpRequest } from './https-exchange.ts';
 import { entraClouds, entraSettingsSchema, hostsOf } from './settings.ts';
 import { createTokenSource } from './token-source.ts';
@@ -183,6 +184,8 @@ describe('token requests', () => {
     const tokens = createTokenSource({
       settings,
       secrets: harness.secrets,
+      config: lendsNothing,
+      tenantId: undefined,
       channel: { send, close: () => undefined },
       patience: { during: async (_what, attempt) => attempt() },
       now: () => harness.clock.now(),

@@ -5,14 +5,20 @@
  */
 import { ConfidentialClientApplication, LogLevel, ServerError } from '@azure/msal-node';
 import type { INetworkModule, NetworkRequestOptions, NetworkResponse } from '@azure/msal-node';
+import type { NodeAuthOptions } from '@azure/msal-node';
 import { RollcallError, isRollcallError } from '../../core/errors.ts';
-import { aadstsMeaning } from './aadsts.ts';
+import type { EntraSecrets } from './credentials.ts';
+import { openCertificate } from './credentials.ts';
+import type { EntraConfig } from './config.ts';
+import { readFederatedToken, requireLoan } from './host-identity.ts';
 import type { HttpReply, HttpsChannel } from './https-exchange.ts';
+import { managedIdentityTokens } from './managed-identity.ts';
 import type { Patience } from './patience.ts';
 import { TryAgain } from './patience.ts';
 import { readJson, transientStatus } from './reply-checks.ts';
-import type { EntraSecrets, EntraSettings } from './settings.ts';
+import type { EntraSettings } from './settings.ts';
 import { hostsOf } from './settings.ts';
+import { describeSignInRefusal } from './sign-in-refusals.ts';
 
 export type TokenSource = {
   /** `fresh` leaves the kept token aside: Graph refused it. Concurrent callers share one request. */
@@ -22,6 +28,9 @@ export type TokenSource = {
 export type TokenSourceOptions = {
   readonly settings: EntraSettings;
   readonly secrets: EntraSecrets;
+  /** What the operator lends; and the tenant that asks. */
+  readonly config: EntraConfig;
+  readonly tenantId: string | undefined;
   readonly channel: HttpsChannel;
   readonly patience: Patience;
   readonly now: () => Date;
@@ -77,11 +86,30 @@ function readTokenReply(reply: HttpReply, host: string, options: TokenSourceOpti
     const body = readJson(reply, host);
     if (!temporaryErrors.has(body['error'])) return body;
     const description = typeof body['error_description'] === 'string' ? body['error_description'] : '';
-    throw describeRefusal(description, String(body['error']), options);
+    throw describeSignInRefusal({ oauthError: String(body['error']), description }, options.secrets);
   } catch (error) {
     // HTML and cut bodies come from something in between, and pass like it.
     throw isRollcallError(error) ? new TryAgain(error) : error;
   }
+}
+
+/** What proves that we are the application (A5); certificates sign an assertion with PS256 and `x5t#S256`. */
+function credentialOf({ secrets, config }: TokenSourceOptions, failures: Failures): Partial<NodeAuthOptions> {
+  if (secrets.kind === 'client_secret') return { clientSecret: secrets.clientSecret.reveal() };
+  if (secrets.kind === 'certificate') {
+    const { thumbprintSha256, privateKey } = openCertificate(secrets);
+    return { clientCertificate: { thumbprintSha256, privateKey: privateKey.reveal() } };
+  }
+  return {
+    clientAssertion: async () => {
+      try {
+        return (await readFederatedToken(config)).reveal();
+      } catch (error) {
+        failures.last = error;
+        throw error;
+      }
+    },
+  };
 }
 
 function createApplication(options: TokenSourceOptions, failures: Failures): ConfidentialClientApplication {
@@ -90,7 +118,7 @@ function createApplication(options: TokenSourceOptions, failures: Failures): Con
   return new ConfidentialClientApplication({
     auth: {
       clientId: options.settings.clientId,
-      clientSecret: options.secrets.clientSecret.reveal(),
+      ...credentialOf(options, failures),
       authority: tenant,
       knownAuthorities: [new URL(authority).host],
       authorityMetadata: JSON.stringify({
@@ -108,22 +136,13 @@ function createApplication(options: TokenSourceOptions, failures: Failures): Con
 }
 
 export function createTokenSource(options: TokenSourceOptions): TokenSource {
-  const failures: Failures = { last: undefined };
-  const application = createApplication(options, failures);
-  const scopes = [`${hostsOf(options.settings).graphUrl}/.default`];
   const inFlight = new Map<boolean, Promise<string>>();
-
-  const acquire = async (skipCache: boolean): Promise<string> => {
-    failures.last = undefined;
-    try {
-      const result = await application.acquireTokenByClientCredential({ scopes, skipCache });
-      if (result !== null && result.accessToken !== '') return result.accessToken;
-    } catch (error) {
-      throw translate(error, failures, options);
-    }
-    throw new RollcallError('directory_protocol', "Microsoft's sign-in service answered without a token.");
+  let tokens: ((fresh: boolean) => Promise<string>) | undefined;
+  const acquire = async (fresh: boolean): Promise<string> => {
+    // at the first request, so that a refusal is the failure of the sign-in rather than of the session
+    tokens ??= tokensOf(options);
+    return tokens(fresh);
   };
-
   return {
     get: async (fresh) => {
       const running = inFlight.get(fresh);
@@ -132,6 +151,30 @@ export function createTokenSource(options: TokenSourceOptions): TokenSource {
       inFlight.set(fresh, started);
       return started;
     },
+  };
+}
+
+function tokensOf(options: TokenSourceOptions): (fresh: boolean) => Promise<string> {
+  const { secrets, settings, config, tenantId, patience, signal } = options;
+  requireLoan(config, secrets.kind, { tenantId, settings });
+  return secrets.kind === 'managed_identity'
+    ? managedIdentityTokens({ settings, secrets, patience, signal })
+    : applicationTokens(options);
+}
+
+function applicationTokens(options: TokenSourceOptions): (fresh: boolean) => Promise<string> {
+  const failures: Failures = { last: undefined };
+  const application = createApplication(options, failures);
+  const scopes = [`${hostsOf(options.settings).graphUrl}/.default`];
+  return async (skipCache) => {
+    failures.last = undefined;
+    try {
+      const result = await application.acquireTokenByClientCredential({ scopes, skipCache });
+      if (result !== null && result.accessToken !== '') return result.accessToken;
+    } catch (error) {
+      throw translate(error, failures, options);
+    }
+    throw new RollcallError('directory_protocol', "Microsoft's sign-in service answered without a token.");
   };
 }
 
@@ -145,26 +188,6 @@ function translate(error: unknown, failures: Failures, options: TokenSourceOptio
       remedy: 'Check the sign-in address of the connection.',
     });
   }
-  return describeRefusal(error.errorMessage, error.errorCode, options, error);
-}
-
-/** Microsoft's sentence alone: MSAL puts numbers and time before it, trace ids follow on the next lines. */
-function describeRefusal(
-  description: string,
-  oauthError: string,
-  options: TokenSourceOptions,
-  cause?: unknown,
-): RollcallError {
-  const found = /AADSTS(\d+)/.exec(description);
-  const sentence = description.slice(found?.index ?? 0);
-  const firstLine = (sentence.split(/\r?\n/)[0] ?? '').slice(0, 300);
-  const raw = (firstLine === '' ? oauthError : firstLine).replaceAll(options.secrets.clientSecret.reveal(), '[secret]');
-  const meaning = aadstsMeaning(Number(found?.[1] ?? 0));
-  const trace = /Trace ID: ([0-9a-f-]+)/i.exec(description)?.[1];
-  return new RollcallError(meaning.code, meaning.message, {
-    cause,
-    remedy: meaning.remedy,
-    raw,
-    details: { oauthError, ...(trace === undefined ? {} : { traceId: trace }) },
-  });
+  const refusal = { oauthError: error.errorCode, description: error.errorMessage, cause: error };
+  return describeSignInRefusal(refusal, options.secrets);
 }

@@ -24,7 +24,7 @@ import { createTenantState } from './tenant-state.ts';
 import type { ThrottleLimit } from './throttle.ts';
 import { createThrottle } from './throttle.ts';
 import type { AppRegistration } from './token-endpoint.ts';
-import { answerOpenId, answerToken } from './token-endpoint.ts';
+import { answerOpenId, answerToken, issueToken } from './token-endpoint.ts';
 
 const certificate = (name: string): URL => new URL(`certificates/${name}`, import.meta.url);
 
@@ -57,6 +57,8 @@ export type EntraSimulator = {
   throttle(limit: ThrottleLimit | null): void;
   /** Every coming token request is refused with this AADSTS number; null ends it. */
   refuseTokens(aadsts: number | null): void;
+  /** An access token without a sign-in, as the identity endpoint of an Azure host gives one. */
+  issueToken(expiresInSeconds: number): string;
   /** Resolves when no client is connected: a request that was under way can no longer take the next fault. */
   idle(): Promise<void>;
   stop(): Promise<void>;
@@ -92,6 +94,8 @@ function createShared(options: SimulatorOptions): Shared {
     clientId: random.guid(),
     clientSecret: `sim~${random.guid().replaceAll('-', '')}`,
     secretExpiresAt: null,
+    certificates: [],
+    federatedCredentials: [],
     isEnabled: true,
     hasConsent: true,
     isBlockedByPolicy: false,
@@ -260,6 +264,7 @@ export async function startEntraSimulator(options: SimulatorOptions = {}): Promi
     refuseTokens: (aadsts) => {
       shared.refusedWith = aadsts;
     },
+    issueToken: (expiresInSeconds) => issueToken({ ...shared, random: () => shared.random.next() }, expiresInSeconds),
     idle: async () => {
       await Promise.all([...sockets.values()].map((socket) => once(socket, 'close')));
     },

@@ -1,8 +1,8 @@
 /** What the connector's tests share: a simulator, a connector on virtual time, and reads that end in a mirror. */
 import { entraConnector } from '../../../src/connectors/entra/entra.ts';
-import type { EntraSecrets, EntraSettings } from '../../../src/connectors/entra/entra.ts';
+import type { EntraConfig, EntraSecrets, EntraSettings } from '../../../src/connectors/entra/entra.ts';
 import { entraSettingsSchema } from '../../../src/connectors/entra/settings.ts';
-import type { Cursor, DirectoryEvent, TestStep } from '../../../src/connectors/contract/contract.ts';
+import type { CredentialEnd, Cursor, DirectoryEvent, TestStep } from '../../../src/connectors/contract/contract.ts';
 import type { Clock } from '../../../src/platform/clock.ts';
 import { Secret } from '../../../src/platform/secrets.ts';
 import { connectionSettings } from './connection.ts';
@@ -73,12 +73,15 @@ export type Harness = {
   /** Throws what the read throws; `seen` keeps the events until then. */
   read(cursor?: Cursor | null, options?: ReadOptions): Promise<DirectoryEvent[]>;
   test(options?: ReadOptions): Promise<TestStep[]>;
+  credentialEnds(options?: ReadOptions): Promise<readonly CredentialEnd[]>;
   stop(): Promise<void>;
 };
 
 export type ReadOptions = {
   readonly settings?: Partial<EntraSettings>;
   readonly secret?: string;
+  readonly secrets?: EntraSecrets;
+  readonly tenantId?: string;
   readonly attributes?: readonly string[];
   readonly seen?: DirectoryEvent[];
   readonly signal?: AbortSignal;
@@ -88,16 +91,28 @@ function secretOf(text: string): EntraSecrets {
   return { kind: 'client_secret', clientSecret: new Secret(text) };
 }
 
-export async function startHarness(options: Omit<SimulatorOptions, 'now'> = {}): Promise<Harness> {
-  const clock = createVirtualClock();
+export type HarnessOptions = Omit<SimulatorOptions, 'now'> & {
+  /** Assertions carry the time of this machine: tests of certificates begin now. */
+  readonly startsAt?: number;
+  /** What the operator lends. */
+  readonly config?: (simulator: EntraSimulator) => EntraConfig;
+};
+
+/** The tenant on whose behalf the harness reads. */
+export const harnessTenantId = '0198f0c0-0000-7000-8000-000000000001';
+
+export async function startHarness(options: HarnessOptions = {}): Promise<Harness> {
+  const clock = createVirtualClock(options.startsAt);
   const simulator = await startEntraSimulator({ ...options, now: () => clock.now() });
-  const connector = entraConnector({ clock, random: () => 0.5 });
+  const config = options.config?.(simulator);
+  const connector = entraConnector({ clock, random: () => 0.5, ...(config === undefined ? {} : { config }) });
   const settings = entraSettingsSchema.parse(connectionSettings(simulator));
   const secrets = secretOf(simulator.app.clientSecret);
   const waits: string[] = [];
   const requestOf = (given: ReadOptions) => ({
     settings: { ...settings, ...given.settings },
-    secrets: given.secret === undefined ? secrets : secretOf(given.secret),
+    secrets: given.secrets ?? (given.secret === undefined ? secrets : secretOf(given.secret)),
+    tenantId: given.tenantId ?? harnessTenantId,
     attributes: given.attributes ?? [],
     signal: given.signal ?? AbortSignal.timeout(20_000),
     onWait: (message: string) => waits.push(message),
@@ -123,6 +138,7 @@ export async function startHarness(options: Omit<SimulatorOptions, 'now'> = {}):
       for await (const step of connector.test(requestOf(given))) steps.push(step);
       return steps;
     },
+    credentialEnds: async (given = {}) => (await connector.credentialEnds?.(requestOf(given))) ?? [],
     stop: async () => simulator.stop(),
   };
 }

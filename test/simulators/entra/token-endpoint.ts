@@ -1,4 +1,6 @@
 /** The sign-in side: POST /{tenant}/oauth2/v2.0/token and the OpenID document, with the AADSTS errors of A9. */
+import type { FederatedCredential } from './assertions.ts';
+import { refuseAssertion } from './assertions.ts';
 import type { OpaqueTokens } from './opaque-tokens.ts';
 import type { Reply } from './reply.ts';
 import { json } from './reply.ts';
@@ -7,6 +9,9 @@ export type AppRegistration = {
   readonly clientId: string;
   readonly clientSecret: string;
   secretExpiresAt: Date | null;
+  /** PEM of the registered certificates. */
+  certificates: readonly string[];
+  federatedCredentials: readonly FederatedCredential[];
   isEnabled: boolean;
   hasConsent: boolean;
   isBlockedByPolicy: boolean;
@@ -46,6 +51,15 @@ const texts: Readonly<Record<number, { readonly status: number; readonly error: 
     error: 'invalid_scope',
     text: "The provided value for the input parameter 'scope' isn't valid.",
   },
+  700023: { status: 401, error: 'invalid_client', text: 'Client assertion audience claim does not match.' },
+  700024: { status: 401, error: 'invalid_client', text: 'Client assertion is not within its valid time range.' },
+  700027: { status: 401, error: 'invalid_client', text: 'Client assertion failed signature validation.' },
+  70021: {
+    status: 400,
+    error: 'invalid_request',
+    text: 'No matching federated identity record found for presented assertion.',
+  },
+  50027: { status: 400, error: 'invalid_request', text: 'Invalid JWT token because of its format.' },
   90033: { status: 400, error: 'temporarily_unavailable', text: 'A transient error has occurred. Please try again.' },
 };
 
@@ -81,6 +95,23 @@ export function answerOpenId(state: TokenEndpointState, tenantId: string): Reply
   });
 }
 
+const jwtBearer = 'urn:ietf:params:oauth:client-assertion-type:jwt-bearer';
+
+function refuseCredential(state: TokenEndpointState, tenantId: string, form: URLSearchParams): number | null {
+  const { app } = state;
+  if (form.get('client_assertion_type') === jwtBearer) {
+    return refuseAssertion(form.get('client_assertion') ?? '', {
+      ...app,
+      tokenEndpoint: `${state.graphRoot}/${tenantId}/oauth2/v2.0/token`,
+      now: state.now(),
+    });
+  }
+  const secret = form.get('client_secret');
+  if (secret === null) return 7000218;
+  if (secret !== app.clientSecret) return 7000215;
+  return app.secretExpiresAt !== null && app.secretExpiresAt <= state.now() ? 7000222 : null;
+}
+
 function refusal(
   state: TokenEndpointState,
   tenantId: string,
@@ -92,10 +123,8 @@ function refusal(
   if (tenantId !== state.tenantId) return 90002;
   if (form.get('client_id') !== app.clientId) return 700016;
   if (!app.isEnabled) return 7000112;
-  const secret = form.get('client_secret');
-  if (secret === null) return 7000218;
-  if (secret !== app.clientSecret) return 7000215;
-  if (app.secretExpiresAt !== null && app.secretExpiresAt <= state.now()) return 7000222;
+  const unproven = refuseCredential(state, tenantId, form);
+  if (unproven !== null) return unproven;
   if (!app.hasConsent) return 65001;
   if (app.isBlockedByPolicy) return 53003;
   const scopes = (form.get('scope') ?? '').split(' ');
@@ -115,12 +144,19 @@ export function answerToken(state: TokenEndpointState, tenantId: string, body: s
   const code = refusal(state, tenantId, form, forced);
   if (code !== null) return tokenError(code, tenantId, form.get('client_id') ?? '', state.now());
   const expiresIn = state.app.expiresInSeconds;
-  const token = state.tokens.seal({
+  const token = issueToken(state, expiresIn);
+  return json({ token_type: 'Bearer', expires_in: expiresIn, ext_expires_in: expiresIn, access_token: token });
+}
+
+export function issueToken(
+  state: Pick<TokenEndpointState, 'app' | 'tokens' | 'now' | 'random'>,
+  expiresInSeconds: number,
+): string {
+  return state.tokens.seal({
     kind: 'access',
     app: state.app.clientId,
-    until: state.now().getTime() + expiresIn * 1_000,
+    until: state.now().getTime() + expiresInSeconds * 1_000,
     permissions: state.app.permissions.join(' '),
     unique: Math.floor(state.random() * 1e9),
   });
-  return json({ token_type: 'Bearer', expires_in: expiresIn, ext_expires_in: expiresIn, access_token: token });
 }
