@@ -47,6 +47,7 @@ export function createApi(
     readonly logger: Logger;
     readonly metrics: Metrics;
     readonly db: Db;
+    readonly pepper: Buffer;
     readonly dispatch: Dispatch;
   },
 ): Express {
@@ -91,7 +92,7 @@ export function bearerOf(access: Pick<Rooms['access'], 'authenticate'>): Authent
 
 function scimOptions(
   rooms: Rooms,
-  options: { readonly config: Config; readonly logger: Logger; readonly db: Db },
+  options: { readonly config: Config; readonly logger: Logger; readonly db: Db; readonly pepper: Buffer },
 ): ScimOptions {
   const { publicUrl } = options.config.http;
   return {
@@ -101,6 +102,7 @@ function scimOptions(
       const caller = await rooms.access.authenticate(bearer);
       return caller?.kind === 'scim' ? caller.principal : null;
     },
+    pepper: options.pepper,
     clock: rooms.clock,
     log: options.logger,
     ...(publicUrl === undefined ? {} : { publicUrl: publicUrl.replace(/\/+$/, '') }),

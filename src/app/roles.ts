@@ -45,6 +45,7 @@ export async function runApiRole(options: RoleOptions): Promise<ApiRole> {
     logger,
     metrics,
     db,
+    pepper: secretBox.pepper(),
     dispatch: (run) => dispatchRun({ db, queue, logger }, run),
   });
   const server = await listen(api, { name: 'http', ...config.http });

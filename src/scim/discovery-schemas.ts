@@ -79,6 +79,7 @@ export const discoverySchemas: readonly JsonObject[] = [
         defaultPaginationMethod: {},
         defaultPageSize: { type: 'integer' },
         maxPageSize: { type: 'integer' },
+        cursorTimeout: { type: 'integer' },
       },
     },
     authenticationSchemes: {

@@ -3,7 +3,9 @@ import { RollcallError } from '../core/errors.ts';
 import { maxBulkBytes, maxBulkOperations } from './bulk.ts';
 import { publishedDefinitions, enterpriseUrn } from './definitions.ts';
 import { isRecord, type Json, type JsonObject } from './json.ts';
-import { listResponse, maxCount } from './list.ts';
+import { cursorTimeoutSeconds } from './cursors.ts';
+import { listResponse } from './list.ts';
+import { defaultCount, maxCount } from './list-query.ts';
 import type { BaseUrl } from './present.ts';
 import type { ScimAnswer, ScimRequest } from './request.ts';
 import { groupModel, userModel, type ResourceModel } from './schema-model.ts';
@@ -26,11 +28,12 @@ export function serviceProviderConfig(request: ScimRequest): Promise<ScimAnswer>
       sort: { supported: true },
       etag: { supported: true },
       pagination: {
-        cursor: false,
+        cursor: true,
         index: true,
         defaultPaginationMethod: 'index',
-        defaultPageSize: 100,
+        defaultPageSize: defaultCount,
         maxPageSize: maxCount,
+        cursorTimeout: cursorTimeoutSeconds,
       },
       authenticationSchemes: [
         {

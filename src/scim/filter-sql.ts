@@ -14,7 +14,7 @@ export type Sql = TenantTx['sql'];
 export type Fragment = postgres.PendingQuery<postgres.Row[]>;
 
 /** What the paths of a term are relative to: the resource, or one value (a row with a jsonb column `value`) of a list. */
-type Place =
+export type FilterPlace =
   | { readonly kind: 'resource'; readonly model: ResourceModel }
   | { readonly kind: 'value'; readonly depth: number };
 
@@ -22,7 +22,7 @@ export function filterSql(sql: Sql, model: ResourceModel, filter: Filter): Fragm
   return compile(sql, { kind: 'resource', model }, filter);
 }
 
-function compile(sql: Sql, place: Place, filter: Filter): Fragment {
+function compile(sql: Sql, place: FilterPlace, filter: Filter): Fragment {
   switch (filter.kind) {
     case 'and':
       return filter.terms.map((term) => compile(sql, place, term)).reduce((all, term) => sql`(${all} and ${term})`);
@@ -48,7 +48,12 @@ function compile(sql: Sql, place: Place, filter: Filter): Fragment {
 }
 
 /** True when a value of the (possibly multi-valued) attribute fulfils the condition. */
-function someValue(sql: Sql, place: Place, path: AttributePath, condition: (inner: Place) => Fragment): Fragment {
+function someValue(
+  sql: Sql,
+  place: FilterPlace,
+  path: AttributePath,
+  condition: (inner: FilterPlace) => Fragment,
+): Fragment {
   const depth = place.kind === 'value' ? place.depth + 1 : 1;
   if (depth > 1) throw badRequest('invalidFilter', 'A value path holds no other value path.');
   const source = valuesSql(sql, place, path);
@@ -56,7 +61,7 @@ function someValue(sql: Sql, place: Place, path: AttributePath, condition: (inne
 }
 
 /** The values of an attribute as rows of jsonb: stored ones from the resource, computed ones from the edges. */
-function valuesSql(sql: Sql, place: Place, path: AttributePath): Fragment {
+function valuesSql(sql: Sql, place: FilterPlace, path: AttributePath): Fragment {
   const { name } = path.attribute;
   if (place.kind === 'resource' && name === 'groups' && path.extension === null) return groupsSql(sql);
   if (place.kind === 'resource' && name === 'members' && path.extension === null) return membersSql(sql);
@@ -97,7 +102,7 @@ function relatedSql(sql: Sql, path: AttributePath, id: string): Fragment {
 }
 
 /** The jsonb at a path; keys are parameters. */
-function jsonSql(sql: Sql, place: Place, path: AttributePath): Fragment {
+export function jsonSql(sql: Sql, place: FilterPlace, path: AttributePath): Fragment {
   const base = place.kind === 'resource' ? sql`o.source` : sql`v.value`;
   const inExtension = path.extension === null ? base : sql`${base} -> ${path.extension}::text`;
   const attribute = sql`${inExtension} -> ${path.attribute.name}::text`;
@@ -105,13 +110,13 @@ function jsonSql(sql: Sql, place: Place, path: AttributePath): Fragment {
 }
 
 /** The text at a path. */
-function textSql(sql: Sql, place: Place, path: AttributePath): Fragment {
+export function textSql(sql: Sql, place: FilterPlace, path: AttributePath): Fragment {
   return sql`(${jsonSql(sql, place, path)} #>> '{}')`;
 }
 
 // ---------------------------------------------------------------- pr
 
-function presentSql(sql: Sql, place: Place, path: AttributePath): Fragment {
+function presentSql(sql: Sql, place: FilterPlace, path: AttributePath): Fragment {
   if (place.kind === 'resource') {
     if (isComputedList(path)) return sql`exists (select 1 from ${valuesSql(sql, place, path)} as v(value))`;
     if (isCommon(path) && path.attribute.name !== 'externalId') return sql`true`;
@@ -134,7 +139,7 @@ function isCommon(path: AttributePath): boolean {
 
 // ---------------------------------------------------------------- comparisons
 
-function compareSql(sql: Sql, place: Place, path: AttributePath, op: CompareOp, value: FilterValue): Fragment {
+function compareSql(sql: Sql, place: FilterPlace, path: AttributePath, op: CompareOp, value: FilterValue): Fragment {
   if (value === null) {
     const present = presentSql(sql, place, path);
     return op === 'eq' ? sql`not ${present}` : present;
@@ -147,7 +152,7 @@ function compareSql(sql: Sql, place: Place, path: AttributePath, op: CompareOp, 
   return compareLeaf(sql, place, path, op, value);
 }
 
-function compareMany(sql: Sql, place: Place, path: AttributePath, op: CompareOp, value: FilterValue): Fragment {
+function compareMany(sql: Sql, place: FilterPlace, path: AttributePath, op: CompareOp, value: FilterValue): Fragment {
   // a list of plain values (schemas) has no sub-attribute: the value itself is compared
   const some = someValue(sql, place, path, (inner) =>
     path.sub === null
@@ -158,7 +163,7 @@ function compareMany(sql: Sql, place: Place, path: AttributePath, op: CompareOp,
   return op === 'ne' ? sql`(${some} or not ${presentSql(sql, place, { ...path, sub: null })})` : some;
 }
 
-function compareLeaf(sql: Sql, place: Place, path: AttributePath, op: CompareOp, value: FilterValue): Fragment {
+function compareLeaf(sql: Sql, place: FilterPlace, path: AttributePath, op: CompareOp, value: FilterValue): Fragment {
   const leaf = path.sub ?? path.attribute;
   const text = textSql(sql, place, path);
   if (leaf.type === 'boolean') {
@@ -302,34 +307,4 @@ function timeSql(sql: Sql, column: Fragment, op: CompareOp, value: string): Frag
     case 'ew':
       throw badRequest('invalidFilter', 'A time can not be compared by co, sw or ew.');
   }
-}
-
-// ---------------------------------------------------------------- sorting
-
-/** What `sortBy` orders by: a column where there is one, else the text in the resource; of a list, its first value. */
-export function sortSql(sql: Sql, model: ResourceModel, path: AttributePath): Fragment {
-  const place: Place = { kind: 'resource', model };
-  if (path.extension === null) {
-    switch (path.attribute.name) {
-      case 'id':
-        return sql`o.anchor`;
-      case 'externalId':
-        return sql`o.external_id`;
-      case 'userName':
-        return sql`o.user_name_key`;
-      case 'displayName':
-        return sql`o.display_name_key`;
-      case 'meta':
-        return path.sub?.name === 'created' ? sql`o.created_at` : sql`o.updated_at`;
-      case 'groups':
-      case 'members':
-        throw badRequest('invalidPath', `"${path.attribute.name}" can not be sorted by.`);
-      default:
-        break;
-    }
-  }
-  if (!path.attribute.isMultiValued) return sql`lower(${textSql(sql, place, path)}) collate "C"`;
-  const stored = jsonSql(sql, place, { ...path, sub: null });
-  const sub = path.sub?.name ?? 'value';
-  return sql`lower(${stored} -> 0 ->> ${sub}::text) collate "C"`;
 }

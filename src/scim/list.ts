@@ -1,41 +1,55 @@
-/** Lists and filters of one resource type (RFC 7644 sections 3.4.2 and 3.4.3). */
+/** Lists and filters of one resource type (RFC 7644 sections 3.4.2 and 3.4.3), paged by index or by cursor (RFC 9865). */
 import type { Db, TenantTx } from '../db/db.ts';
-import { parseFilter, type Filter } from './filter.ts';
-import { filterSql, sortSql, type Fragment } from './filter-sql.ts';
+import type { Cursors } from './cursors.ts';
+import { filterSql, type Fragment } from './filter-sql.ts';
 import type { JsonObject } from './json.ts';
+import type { ListMarks } from './list-marks.ts';
+import { readListQuery, type ListQuery } from './list-query.ts';
 import { presentResource } from './present.ts';
-import { readProjection, shows, type Projection } from './projection.ts';
-import type { ScimAnswer, ScimRequest } from './request.ts';
-import { resolveName, type AttributePath, type ResourceModel } from './schema-model.ts';
-import { badRequest } from './scim-error.ts';
+import { shows } from './projection.ts';
+import type { Handler, ScimRequest } from './request.ts';
+import { printPath, type ResourceModel } from './schema-model.ts';
+import { behindSql, orderSql, sortKey, type SortKey } from './sort-sql.ts';
 import { countObjects, readPage, type StoredObject } from './store.ts';
 import type { Walks } from './walks.ts';
 
 const listUrn = 'urn:ietf:params:scim:api:messages:2.0:ListResponse';
-export const defaultCount = 100;
-export const maxCount = 1_000;
 
-export type ListQuery = {
-  readonly filterText: string;
-  readonly filter: Filter | null;
-  readonly sortBy: AttributePath | null;
-  readonly isDescending: boolean;
-  readonly startIndex: number;
-  readonly count: number;
-  readonly projection: Projection;
+export type ListDeps = {
+  readonly db: Db;
+  readonly walks: Walks;
+  readonly marks: ListMarks;
+  readonly cursors: Cursors;
 };
 
-type Page = { readonly total: number; readonly objects: readonly StoredObject[] };
+/** What one list is read with. */
+type Reading = {
+  readonly tx: TenantTx;
+  readonly deps: ListDeps;
+  readonly model: ResourceModel;
+  readonly request: ScimRequest;
+  readonly query: ListQuery;
+  readonly where: Fragment | null;
+  readonly sort: SortKey | null;
+};
 
-export function createList(
-  { db, walks }: { readonly db: Db; readonly walks: Walks },
-  model: ResourceModel,
-): (request: ScimRequest) => Promise<ScimAnswer> {
+type Page = { readonly total: number; readonly objects: readonly StoredObject[]; readonly nextCursor: string | null };
+
+export function createList(deps: ListDeps, model: ResourceModel): Handler {
   return async (request) => {
     const query = readListQuery(model, request.query);
-    const page = await db.tenant(request.context.tenantId, (tx) => readList(tx, walks, model, request, query));
+    const page = await deps.db.tenant(request.context.tenantId, (tx) => {
+      const where = query.filter === null ? null : filterSql(tx.sql, model, query.filter);
+      const sort = query.sortBy === null ? null : sortKey(tx.sql, model, query.sortBy);
+      const reading: Reading = { tx, deps, model, request, query, where, sort };
+      return query.cursor === null ? readByIndex(reading) : readByCursor(reading, query.cursor);
+    });
     const resources = page.objects.map((object) => presentResource(model, object, request.base, query.projection));
-    return { status: 200, body: listResponse(resources, page.total, query.startIndex) };
+    const body =
+      query.cursor === null
+        ? listResponse(resources, page.total, query.startIndex)
+        : cursorResponse(resources, page.total, page.nextCursor);
+    return { status: 200, body };
   };
 }
 
@@ -50,97 +64,151 @@ export function listResponse(resources: JsonObject[], total: number, startIndex:
   };
 }
 
-function readListQuery(model: ResourceModel, query: ReadonlyMap<string, string>): ListQuery {
-  const cursor = query.get('cursor');
-  if (cursor !== undefined && cursor !== '') {
-    throw badRequest('invalidCursor', 'The cursor was not issued by this service; page with startIndex and count.');
-  }
-  const filterText = query.get('filter')?.trim() ?? '';
-  if (query.has('filter') && filterText === '') throw badRequest('invalidFilter', 'The filter is empty.');
-  const order = query.get('sortorder')?.toLowerCase() ?? 'ascending';
-  if (order !== 'ascending' && order !== 'descending') {
-    throw badRequest('invalidValue', '"sortOrder" is ascending or descending.');
-  }
+/** RFC 9865 section 2: no `nextCursor` means that this is the last page. */
+export function cursorResponse(resources: JsonObject[], total: number, nextCursor: string | null): JsonObject {
   return {
-    filterText,
-    filter: filterText === '' ? null : parseFilter(model, filterText),
-    sortBy: readSortBy(model, query.get('sortby')),
-    isDescending: order === 'descending',
-    startIndex: Math.max(1, readInteger('startIndex', query.get('startindex'), 1)),
-    count: Math.min(maxCount, Math.max(0, readInteger('count', query.get('count'), defaultCount))),
-    projection: readProjection(model, query.get('attributes'), query.get('excludedattributes')),
+    schemas: [listUrn],
+    totalResults: total,
+    itemsPerPage: resources.length,
+    ...(nextCursor === null ? {} : { nextCursor }),
+    Resources: resources,
   };
 }
 
-function readSortBy(model: ResourceModel, text: string | undefined): AttributePath | null {
-  if (text === undefined || text.trim() === '') return null;
-  const name = resolveName(model, text.trim());
-  if (name === null || name.attribute === null) {
-    throw badRequest('invalidPath', `There is no attribute "${text.slice(0, 100)}" to sort by.`);
-  }
-  return name;
-}
+// ---------------------------------------------------------------- by cursor
 
-function readInteger(name: string, text: string | undefined, otherwise: number): number {
-  if (text === undefined || text.trim() === '') return otherwise;
-  if (!/^\s*-?\d{1,9}\s*$/.test(text)) throw badRequest('invalidValue', `"${name}" is a whole number.`);
-  return Number(text);
-}
-
-async function readList(
-  tx: TenantTx,
-  walks: Walks,
-  model: ResourceModel,
-  request: ScimRequest,
-  query: ListQuery,
-): Promise<Page> {
-  const where = query.filter === null ? null : filterSql(tx.sql, model, query.filter);
-  const walk = JSON.stringify([request.tokenId, request.context.connectionId, model.kind, query.filterText]);
-  const isWalk = query.sortBy === null && query.startIndex > 1;
-  const afterAnchor = isWalk ? walks.before(walk, query.startIndex) : null;
-  if (query.count === 0)
-    return { total: await countObjects(tx, request.context, model, { where, afterAnchor: null }), objects: [] };
-  const objects = await readPage(tx, request.context, model, {
-    where,
-    orderBy: orderOf(tx, model, query),
-    afterAnchor,
-    offset: afterAnchor === null ? query.startIndex - 1 : 0,
-    limit: query.count,
-    relations: shows(query.projection, model.kind === 'user' ? 'groups' : 'members'),
+async function readByCursor(reading: Reading, text: string): Promise<Page> {
+  const { tx, deps, query, where, sort } = reading;
+  const name = nameOf(reading);
+  const last = text === '' ? null : deps.cursors.open(name, text);
+  const behind =
+    last === null
+      ? null
+      : sort === null
+        ? tx.sql`o.anchor > ${last.anchor}`
+        : behindSql(tx.sql, sort, query.isDescending, last);
+  // one more than wanted tells whether there is a next page
+  const found = await readObjects(reading, {
+    where: both(tx, where, behind),
+    afterAnchor: null,
+    offset: 0,
+    limit: query.count + 1,
   });
+  const objects = found.slice(0, query.count);
+  const isLast = found.length <= query.count;
+  const total = last?.total ?? (isLast ? found.length : await countAll(reading));
+  const end = objects.at(-1);
+  if (isLast || end === undefined) return { total, objects, nextCursor: null };
+  const key = sort === null ? null : await readKey(reading, sort, end.anchor);
+  return { total, objects, nextCursor: deps.cursors.seal(name, { anchor: end.anchor, key, total }) };
+}
+
+/** The words a cursor is bound to: everything that says which objects come in which order. */
+function nameOf({ model, request, query }: Reading): string[] {
+  const { sortBy, isDescending, filterText } = query;
+  const order = sortBy === null ? '' : `${printPath(sortBy)} ${isDescending ? 'descending' : 'ascending'}`;
+  return [request.context.connectionId, model.kind, filterText, order];
+}
+
+async function readKey({ tx, model, request }: Reading, { key }: SortKey, anchor: string): Promise<string | null> {
+  const { tenantId, connectionId } = request.context;
+  const [row] = await tx.sql<{ key: string | null }[]>`
+    select (${key})::text as key from mirror_objects o
+    where o.tenant_id = ${tenantId} and o.connection_id = ${connectionId} and o.kind = ${model.kind} and o.anchor = ${anchor}`;
+  return row?.key ?? null;
+}
+
+// ---------------------------------------------------------------- by index
+
+type Start =
+  /** Behind this id; `total` as the walk's first page told it. */
+  | { readonly kind: 'behind'; readonly anchor: string; readonly total: number }
+  | { readonly kind: 'from'; readonly anchor: string; readonly total: number }
+  | { readonly kind: 'beyond'; readonly total: number }
+  | { readonly kind: 'skip' };
+
+async function readByIndex(reading: Reading): Promise<Page> {
+  const { tx, deps, query, where } = reading;
+  if (query.count === 0) return { total: await countAll(reading), objects: [], nextCursor: null };
+  const start = await findStart(reading);
+  if (start.kind === 'beyond') return { total: start.total, objects: [], nextCursor: null };
+  const objects = await readObjects(reading, {
+    where: start.kind === 'from' ? both(tx, where, tx.sql`o.anchor >= ${start.anchor}`) : where,
+    afterAnchor: start.kind === 'behind' ? start.anchor : null,
+    offset: start.kind === 'skip' ? query.startIndex - 1 : 0,
+    limit: query.count,
+  });
+  const total = await readTotal(reading, start, objects.length);
   const last = objects.at(-1);
   if (query.sortBy === null && last !== undefined && objects.length === query.count) {
-    walks.answered(walk, query.startIndex + objects.length, last.anchor);
+    deps.walks.answered(walkOf(reading), query.startIndex + objects.length, { anchor: last.anchor, total });
   }
-  return { total: await readTotal(tx, model, request, { query, where, afterAnchor, found: objects.length }), objects };
+  return { total, objects, nextCursor: null };
 }
 
-function orderOf(tx: TenantTx, model: ResourceModel, query: ListQuery): Fragment | null {
-  if (query.sortBy === null) return null;
-  const key = sortSql(tx.sql, model, query.sortBy);
-  return query.isDescending ? tx.sql`${key} desc nulls last` : tx.sql`${key} asc nulls last`;
+/** Behind the page before this one where we know it, else by the marks of the list, else by skipping. */
+async function findStart(reading: Reading): Promise<Start> {
+  const { tx, deps, model, request, query } = reading;
+  if (query.sortBy !== null || query.startIndex === 1) return { kind: 'skip' };
+  const before = deps.walks.before(walkOf(reading), query.startIndex);
+  if (before !== null) return { kind: 'behind', ...before };
+  if (query.filter !== null) return { kind: 'skip' };
+  const found = await deps.marks.locate(tx, request.context, model, query.startIndex - 1);
+  if (found === null) return { kind: 'skip' };
+  return found.start === null
+    ? { kind: 'beyond', total: found.total }
+    : { kind: 'from', anchor: found.start, total: found.total };
+}
+
+/** Each token walks for itself. */
+function walkOf({ model, request, query }: Reading): string[] {
+  return [request.tokenId, request.context.connectionId, model.kind, query.filterText];
 }
 
 /**
- * The exact number, counted only where the page does not tell: a page that is not full is the last one. A walk that
- * continues behind an id counts what lies before it by the client's own position, so that its last page is reached
- * even when people vanished meanwhile.
+ * The exact number, counted only where nothing tells it: a page that is not full is the last one, and a walk goes on
+ * with the number it began with, as long as that is not behind its own position.
  */
-async function readTotal(
-  tx: TenantTx,
-  model: ResourceModel,
-  request: ScimRequest,
-  page: {
-    readonly query: ListQuery;
-    readonly where: Fragment | null;
-    readonly afterAnchor: string | null;
-    readonly found: number;
-  },
-): Promise<number> {
-  const { query, where, afterAnchor, found } = page;
+async function readTotal(reading: Reading, start: Start, found: number): Promise<number> {
+  const { query } = reading;
   const before = query.startIndex - 1;
   const isLast = found < query.count;
-  if (isLast && (found > 0 || before === 0 || afterAnchor !== null)) return before + found;
-  const counted = await countObjects(tx, request.context, model, { where, afterAnchor });
-  return afterAnchor === null ? counted : before + counted;
+  if (isLast && (found > 0 || before === 0 || start.kind === 'behind')) return before + found;
+  switch (start.kind) {
+    case 'from':
+    case 'beyond':
+      return start.total;
+    case 'behind':
+      return start.total > before + found ? start.total : Math.max(before + found, await countAll(reading));
+    case 'skip':
+      return countAll(reading);
+  }
+}
+
+// ---------------------------------------------------------------- both
+
+async function countAll({ tx, deps, model, request, where }: Reading): Promise<number> {
+  const marked = where === null ? await deps.marks.locate(tx, request.context, model, 0) : null;
+  return marked?.total ?? countObjects(tx, request.context, model, { where, afterAnchor: null });
+}
+
+function readObjects(
+  { tx, model, request, query, sort }: Reading,
+  page: {
+    readonly where: Fragment | null;
+    readonly afterAnchor: string | null;
+    readonly offset: number;
+    readonly limit: number;
+  },
+): Promise<StoredObject[]> {
+  return readPage(tx, request.context, model, {
+    ...page,
+    orderBy: sort === null ? null : orderSql(tx.sql, sort, query.isDescending),
+    relations: shows(query.projection, model.kind === 'user' ? 'groups' : 'members'),
+  });
+}
+
+function both({ sql }: TenantTx, left: Fragment | null, right: Fragment | null): Fragment | null {
+  if (left === null || right === null) return left ?? right;
+  return sql`${left} and ${right}`;
 }

@@ -14,13 +14,14 @@ export type ScimType =
   | 'invalidVers'
   | 'sensitive'
   | 'invalidCursor'
-  | 'expiredCursor';
+  | 'expiredCursor'
+  | 'invalidCount';
 
 export const errorUrn = 'urn:ietf:params:scim:api:messages:2.0:Error';
 
 /** A fault of the request: 400 with the RFC's keyword. */
-export function badRequest(scimType: ScimType, message: string): RollcallError {
-  return new RollcallError('invalid_input', message, { scimType });
+export function badRequest(scimType: ScimType, message: string, cause?: unknown): RollcallError {
+  return new RollcallError('invalid_input', message, { scimType, ...(cause === undefined ? {} : { cause }) });
 }
 
 /** One body for ids that never existed, were deleted, or belong to somebody else. */

@@ -13,10 +13,12 @@ import type { Clock } from '../platform/clock.ts';
 import type { Logger } from '../platform/logger.ts';
 import type { Pushes } from '../reconciliation/reconciliation.ts';
 import { createBulk, maxBulkBytes } from './bulk.ts';
+import { createCursors } from './cursors.ts';
 import { resourceTypes, schemas, serviceProviderConfig } from './discovery.ts';
 import { createGroups } from './groups.ts';
 import { mountEndpoints, type Endpoint } from './http.ts';
 import { createList } from './list.ts';
+import { createListMarks } from './list-marks.ts';
 import { groupModel, userModel } from './schema-model.ts';
 import { createSearch, createSearchAll } from './search.ts';
 import { createUsers } from './users.ts';
@@ -33,6 +35,8 @@ export type ScimOptions = {
   readonly pushes: Pushes;
   /** Whom a bearer token of kind scim speaks for; null when it is unknown, revoked or expired. */
   readonly authenticate: (bearer: string) => Promise<ScimCaller | null>;
+  /** Key material of this installation, the same on every replica: cursors are sealed with a key derived from it. */
+  readonly pepper: Buffer;
   readonly clock: Clock;
   readonly log: Logger;
   /** Address clients use, without a slash at its end; taken from each request when absent. */
@@ -45,7 +49,13 @@ const mebibyte = 1_048_576;
 export function createScim(options: ScimOptions): Router {
   const users = createUsers(options);
   const groups = createGroups(options);
-  const reads = { db: options.db, walks: createWalks(options.clock) };
+  const { clock } = options;
+  const reads = {
+    db: options.db,
+    walks: createWalks(clock),
+    marks: createListMarks(() => clock.now()),
+    cursors: createCursors(options.pepper, clock),
+  };
   const listUsers = createList(reads, userModel);
   const listGroups = createList(reads, groupModel);
   const endpoints: readonly Endpoint[] = [

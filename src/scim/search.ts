@@ -1,7 +1,8 @@
 /** POST /.search (RFC 7644 section 3.4.3): a list whose parameters come in the body, over one resource type or both. */
 import { isRollcallError } from '../core/errors.ts';
 import { readKey, type JsonObject } from './json.ts';
-import { defaultCount, listResponse, maxCount } from './list.ts';
+import { cursorResponse, listResponse } from './list.ts';
+import { defaultCount, maxCount } from './list-query.ts';
 import type { Handler, ScimAnswer, ScimRequest } from './request.ts';
 import { badRequest } from './scim-error.ts';
 
@@ -25,6 +26,8 @@ export function createSearch(list: Handler): Handler {
 export function createSearchAll(listUsers: Handler, listGroups: Handler): Handler {
   return async (request) => {
     const query = toQuery(request.body);
+    const cursor = query.get('cursor');
+    if (cursor !== undefined) return searchByCursor(listUsers, listGroups, { ...request, query }, cursor);
     const users = await listOrNone(listUsers, { ...request, query });
     const startIndex = Number(users.body['startIndex']);
     const found = resourcesOf(users.body);
@@ -37,6 +40,37 @@ export function createSearchAll(listUsers: Handler, listGroups: Handler): Handle
     if (users.refusal !== null && groups.refusal !== null) throw users.refusal;
     const all = [...found, ...resourcesOf(groups.body)];
     return { status: 200, body: listResponse(all, userTotal + Number(groups.body['totalResults']), startIndex) };
+  };
+}
+
+/** A cursor of its own kind: `u.` or `g.` before the one of the list it stands in. */
+async function searchByCursor(
+  listUsers: Handler,
+  listGroups: Handler,
+  request: ScimRequest,
+  cursor: string,
+): Promise<ScimAnswer> {
+  const isOfGroups = cursor.startsWith('g.');
+  if (cursor !== '' && !isOfGroups && !cursor.startsWith('u.')) {
+    throw badRequest('invalidCursor', 'The cursor was not issued for this search; start again with an empty one.');
+  }
+  const query = new Map(request.query).set('cursor', cursor.slice(2));
+  const page = await listOrNone(isOfGroups ? listGroups : listUsers, { ...request, query });
+  const countOnly = new Map(request.query).set('count', '0');
+  countOnly.delete('cursor');
+  const other = await listOrNone(isOfGroups ? listUsers : listGroups, { ...request, query: countOnly });
+  if (page.refusal !== null && other.refusal !== null) throw page.refusal;
+  const otherTotal = Number(other.body['totalResults']);
+  const next = page.body['nextCursor'];
+  const prefix = isOfGroups ? 'g.' : 'u.';
+  const isEnd = typeof next !== 'string' && (isOfGroups || otherTotal === 0);
+  return {
+    status: 200,
+    body: cursorResponse(
+      resourcesOf(page.body),
+      Number(page.body['totalResults']) + otherTotal,
+      typeof next === 'string' ? prefix + next : isEnd ? null : 'g.',
+    ),
   };
 }
 

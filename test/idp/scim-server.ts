@@ -57,6 +57,7 @@ export async function startScimServer(
       db,
       pushes,
       authenticate: (bearer) => Promise.resolve(callers.get(bearer) ?? null),
+      pepper: Buffer.alloc(32, 9),
       clock: systemClock,
       log: recordingLogger(logged),
     }),
