@@ -19,6 +19,8 @@ export type Person = {
   readonly department?: string | null;
   readonly employeeId?: string | null;
   readonly isActive?: boolean;
+  /** Attributes by the directory's own names, beside those above. */
+  readonly more?: DirectoryObject['attributes'];
 };
 
 export type Team = { readonly id: string; readonly name: string; readonly members: readonly string[] };
@@ -33,6 +35,8 @@ export class MemoryDirectory {
   failAfter: number | null = null;
   /** Verdict for every absent id; null: what is true. */
   verdict: AbsenceVerdict['verdict'] | null = null;
+  /** Verdicts for single ids, before `verdict`. */
+  readonly verdicts = new Map<string, AbsenceVerdict['verdict']>();
   /** Called before each event; a test may stop the world there. */
   beforeEvent: (index: number) => Promise<void> = () => Promise.resolve();
 
@@ -105,7 +109,7 @@ export class MemoryDirectory {
     await Promise.resolve();
     for (const anchor of anchors) {
       const isThere = this.people.has(anchor) || this.teams.has(anchor);
-      yield { anchor, verdict: this.verdict ?? (isThere ? 'present' : 'deleted') };
+      yield { anchor, verdict: this.verdicts.get(anchor) ?? this.verdict ?? (isThere ? 'present' : 'deleted') };
     }
   }
 }
@@ -128,6 +132,7 @@ function toObject(person: Person): DirectoryObject {
       displayName: person.name ?? null,
       department: person.department ?? null,
       employeeId: person.employeeId ?? null,
+      ...person.more,
     },
   };
 }
