@@ -111,6 +111,7 @@ export const caseKinds = [
   'duplicate_key',
   'privileged_grant',
   'drift',
+  'rehire',
   'no_super_admin',
   'stale',
 ] as const;
@@ -132,3 +133,7 @@ export type DomainStatus = (typeof domainStatuses)[number];
 /** `key` is the client secret of OAuth 2: it buys SCIM tokens that live for an hour and opens nothing itself. */
 export const tokenKinds = ['scim', 'api', 'key'] as const;
 export type TokenKind = (typeof tokenKinds)[number];
+
+/** What a SCIM token or key may do; one without scopes may do everything on its connection. */
+export const scimScopes = ['users:read', 'users:write', 'groups:read', 'groups:write'] as const;
+export type ScimScope = (typeof scimScopes)[number];

@@ -3,12 +3,12 @@ import { isTest, type SourceFile } from './source.ts';
 
 export type Table = { readonly constant: string; readonly name: string; readonly owner: string };
 
-/** Reads `export const users = pgTable('users'` from src/db/schema/<room>.ts; the file's name is the owner. */
+/** Reads `export const users = pgTable('users'` from src/db/schema/<room>.ts or <room>-<part>.ts; the room is the owner. */
 export function readTables(files: readonly SourceFile[]): Table[] {
   return files
     .filter((file) => file.path.startsWith('src/db/schema/') && !isTest(file))
     .flatMap((file) => {
-      const owner = file.path.slice('src/db/schema/'.length).replace(/\.ts$/, '');
+      const owner = file.path.slice('src/db/schema/'.length).replace(/(-[a-z-]+)?\.ts$/, '');
       return [...file.code.matchAll(/export const (\w+) = pgTable(?:\.withRLS)?\(\s*'(\w+)'/g)].map((match) => ({
         constant: match[1] ?? '',
         name: match[2] ?? '',

@@ -1,4 +1,4 @@
-/** reconciliation/: connections, mirror, links, runs, changes, cases. */
+/** reconciliation/: mirror, links, runs, changes, cases. */
 import {
   bigint,
   boolean,
@@ -15,7 +15,6 @@ import {
   uuid,
 } from 'drizzle-orm/pg-core';
 import { sql } from 'drizzle-orm';
-import { grantableRoles } from '../../core/roles.ts';
 import {
   caseKinds,
   caseStatuses,
@@ -23,8 +22,6 @@ import {
   changeKinds,
   changeOps,
   changeStates,
-  connectionKinds,
-  connectionStatuses,
   linkStates,
   objectKinds,
   runKinds,
@@ -33,111 +30,8 @@ import {
   runStatuses,
 } from '../../core/vocabulary.ts';
 import { bytes, createdAt, instant, keyText, oneOf, tenantId } from './columns.ts';
-import { organizations } from './organizations.ts';
+import { connections } from './reconciliation-connections.ts';
 import { users } from './users.ts';
-
-/** A configured directory of an organization. */
-export const connections = pgTable(
-  'connections',
-  {
-    tenantId: tenantId(),
-    id: uuid().notNull(),
-    organizationId: uuid().notNull(),
-    kind: text().notNull(),
-    name: text().notNull(),
-    nameKey: keyText().notNull(),
-    /** Connector settings, checked by the connector's own schema; no secrets. */
-    settings: jsonb().$type<Record<string, unknown>>().notNull(),
-    /** Envelope of the secret part (platform/secrets). */
-    secret: jsonb().$type<Record<string, unknown>>(),
-    /** Mappings, scope, correlation rules, leaver policy, guards (core/policy). */
-    policy: jsonb().$type<Record<string, unknown>>().notNull(),
-    status: text().notNull().default('draft'),
-    statusReason: text(),
-    /** Runs in a row that failed; a quarantine begins at a number of them (core/quarantine). */
-    failedRuns: integer().notNull().default(0),
-    /** Since when the connection is in quarantine, and how often it was tried again in vain. */
-    quarantinedAt: instant(),
-    quarantineRetries: integer().notNull().default(0),
-    cron: text(),
-    timeZone: text().notNull().default('UTC'),
-    jitterSeconds: integer().notNull().default(0),
-    nextRunAt: instant(),
-    /** Lower number wins where two live sources assert the same attribute. */
-    priority: integer().notNull().default(100),
-    ceiling: text().notNull().default('user'),
-    version: integer().notNull().default(1),
-    cursor: jsonb().$type<Record<string, unknown>>(),
-    /** Counts of the last good full run; what the sanity check compares with. */
-    baseline: jsonb().$type<Record<string, unknown>>(),
-    lastFullAt: instant(),
-    /** The version whose first plan was approved; a different one means "stop after the plan". */
-    approvedVersion: integer(),
-    createdBy: text().notNull(),
-    createdAt: createdAt(),
-    updatedAt: instant().notNull().defaultNow(),
-  },
-  (t) => [
-    primaryKey({ columns: [t.tenantId, t.id] }),
-    unique().on(t.id),
-    unique().on(t.tenantId, t.nameKey),
-    foreignKey({ columns: [t.tenantId, t.organizationId], foreignColumns: [organizations.tenantId, organizations.id] }),
-    index('connections_due')
-      .on(t.nextRunAt)
-      .where(sql`status in ('active', 'quarantined') and next_run_at is not null`),
-    check('connections_quarantine', sql`(status = 'quarantined') = (quarantined_at is not null)`),
-    check('connections_kind', oneOf(t.kind, connectionKinds)),
-    check('connections_status', oneOf(t.status, connectionStatuses)),
-    check('connections_ceiling', oneOf(t.ceiling, grantableRoles)),
-  ],
-);
-
-/** Every version of a connection's document, so that a run and an explanation can name the one they used. */
-export const connectionVersions = pgTable(
-  'connection_versions',
-  {
-    tenantId: tenantId(),
-    connectionId: uuid().notNull(),
-    version: integer().notNull(),
-    document: jsonb().$type<Record<string, unknown>>().notNull(),
-    createdBy: text().notNull(),
-    createdAt: createdAt(),
-  },
-  (t) => [
-    primaryKey({ columns: [t.tenantId, t.connectionId, t.version] }),
-    foreignKey({ columns: [t.tenantId, t.connectionId], foreignColumns: [connections.tenantId, connections.id] }),
-  ],
-);
-
-/**
- * A group or predicate -> a role in an organization. `group_anchor` is the immutable id; where the admin named the
- * group, it stays null until the first read finds exactly one group of that name, and is pinned then.
- */
-export const roleMappings = pgTable(
-  'role_mappings',
-  {
-    tenantId: tenantId(),
-    id: uuid().notNull(),
-    connectionId: uuid().notNull(),
-    organizationId: uuid().notNull(),
-    role: text().notNull(),
-    groupAnchor: keyText(),
-    groupName: text(),
-    /** CEL over the object; exactly one of group or predicate. `true` means everyone in scope. */
-    predicate: text(),
-    precedence: integer().notNull().default(100),
-    createdAt: createdAt(),
-    endedAt: instant(),
-  },
-  (t) => [
-    primaryKey({ columns: [t.tenantId, t.id] }),
-    foreignKey({ columns: [t.tenantId, t.connectionId], foreignColumns: [connections.tenantId, connections.id] }),
-    foreignKey({ columns: [t.tenantId, t.organizationId], foreignColumns: [organizations.tenantId, organizations.id] }),
-    index().on(t.tenantId, t.connectionId),
-    check('role_mappings_role', oneOf(t.role, grantableRoles)),
-    check('role_mappings_one_kind', sql`(predicate is null) <> (group_anchor is null and group_name is null)`),
-  ],
-);
 
 /** What a directory said last about one user or group. Written only when the content hash changes. */
 export const mirrorObjects = pgTable(
@@ -159,6 +53,8 @@ export const mirrorObjects = pgTable(
     source: jsonb().$type<Record<string, unknown>>().notNull(),
     /** User attributes the mapping made of it; null for groups. */
     mapped: jsonb().$type<Record<string, unknown>>(),
+    /** What correlation rules with an expression of their own made of it, by expression; null without such a rule. */
+    correlation: jsonb().$type<Record<string, unknown>>(),
     /** Role mappings whose predicate holds for this object. */
     ruleIds: uuid()
       .array()
@@ -245,8 +141,16 @@ export const links = pgTable(
     matchedBy: text(),
     /** Last value this source wrote, per attribute: the base of the three-way merge. */
     applied: jsonb().$type<Record<string, unknown>>().notNull().default({}),
+    /** Attribute -> what a person decided about one pair of values: the source's and the local one. */
+    resolved: jsonb().$type<Record<string, unknown>>().notNull().default({}),
     /** Version of the mirror object that was last decided and applied. */
     settledVersion: bigint({ mode: 'number' }).notNull().default(0),
+    /** Version of a user edited by a person that was last decided. */
+    settledUserVersion: bigint({ mode: 'number' }).notNull().default(0),
+    /** Since when the object of a live link is gone or out of scope: the days of grace count from here. */
+    leavingSince: instant(),
+    /** Since when the link is no longer live. */
+    endedAt: instant(),
     /** The undo that holds this link, and the state it goes back to when it is released; null: no link stood before. */
     heldRunId: uuid(),
     heldState: text(),
@@ -263,6 +167,12 @@ export const links = pgTable(
       .on(t.tenantId, t.connectionId, t.userId)
       .where(sql`state in ('linked', 'missing', 'held')`),
     check('links_state', oneOf(t.state, linkStates)),
+    index('links_leaving')
+      .on(t.tenantId, t.connectionId)
+      .where(sql`leaving_since is not null`),
+    index('links_suspended')
+      .on(t.tenantId, t.connectionId, t.endedAt)
+      .where(sql`state in ('suspended', 'gone', 'out_of_scope')`),
     index('links_held')
       .on(t.tenantId, t.heldRunId)
       .where(sql`state = 'held'`),
@@ -390,6 +300,8 @@ export const cases = pgTable(
     anchor: keyText(),
     subject: text().notNull(),
     reason: text().notNull(),
+    /** Of a drift: attribute -> the source's and the local value. */
+    details: jsonb().$type<Record<string, unknown>>(),
     candidateIds: uuid()
       .array()
       .notNull()

@@ -3,7 +3,7 @@ import { sql } from 'drizzle-orm';
 import { check, foreignKey, index, integer, jsonb, pgTable, primaryKey, text, uuid } from 'drizzle-orm/pg-core';
 import { objectKinds } from '../../core/vocabulary.ts';
 import { createdAt, instant, keyText, oneOf, tenantId } from './columns.ts';
-import { connections } from './reconciliation.ts';
+import { connections } from './reconciliation-connections.ts';
 
 /**
  * Every so many-th id of a long list, as of `cutoff`: how a page far down is found without reading what lies before it,

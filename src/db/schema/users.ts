@@ -12,6 +12,7 @@ import {
   unique,
   uuid,
 } from 'drizzle-orm/pg-core';
+import { sql } from 'drizzle-orm';
 import { userStatuses } from '../../core/vocabulary.ts';
 import { createdAt, instant, keyText, oneOf, tenantId } from './columns.ts';
 import { organizations } from './organizations.ts';
@@ -65,6 +66,12 @@ export const users = pgTable(
     index().on(t.tenantId, t.emailKey),
     index().on(t.tenantId, t.employeeIdKey),
     index().on(t.tenantId, t.displayNameKey),
+    index('users_edited')
+      .on(t.tenantId)
+      .where(sql`last_run_id is null`),
+    index('users_protected')
+      .on(t.tenantId)
+      .where(sql`is_protected`),
     check('users_status', oneOf(t.status, userStatuses)),
   ],
 );

@@ -6,7 +6,7 @@ import type { GrantableRole } from '../../core/roles.ts';
 import { textKey } from '../../core/text-keys.ts';
 import type { ConnectionKind, ConnectionStatus } from '../../core/vocabulary.ts';
 import type { TenantTx } from '../../db/db.ts';
-import { connections, connectionVersions, roleMappings } from '../../db/schema/reconciliation.ts';
+import { connections, connectionVersions, roleMappings } from '../../db/schema/reconciliation-connections.ts';
 
 export type ConnectionRow = typeof connections.$inferSelect;
 export type RoleMappingRow = typeof roleMappings.$inferSelect;
