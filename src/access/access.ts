@@ -9,15 +9,23 @@
 import type { OrganizationId, UserId } from '../core/ids.ts';
 import type { TenantTx } from '../db/db.ts';
 import { authenticate, type Authenticated } from './authenticate.ts';
+import {
+  deleteExpiredAccessTokens,
+  issueAccessToken,
+  type TokenAnswer,
+  type TokenRequest,
+} from './client-credentials.ts';
 import { createExclusions, type Exclusions } from './exclusions.ts';
 import { createGrants, refuseLastAdmin, type Grants } from './grants.ts';
 import { createReads, type AccessReads } from './reads.ts';
 import { activeAdmins, lockOrganizations, lockUser, organizationsAdministeredBy } from './store.ts';
 import { createSuperAdmins, type SuperAdmins } from './super-admin.ts';
+import { remindOfExpiry } from './token-reminders.ts';
 import { createTokens, type TokenDeps, type Tokens } from './tokens.ts';
 
 export { addRuleGrants, removeRuleGrants, type GrantChange } from './rule-grants.ts';
-export type { Authenticated, ScimPrincipal } from './authenticate.ts';
+export type { Authenticated, Refused, ScimPrincipal } from './authenticate.ts';
+export type { TokenAnswer, TokenRequest } from './client-credentials.ts';
 export type { Exclusion } from './exclusions-store.ts';
 export type { ExclusionInput } from './exclusions.ts';
 export type { GrantInput, GrantKey, GrantOutcome, RevokeInput, RevokeOutcome } from './grants.ts';
@@ -39,8 +47,14 @@ export type Access = Tokens &
   Exclusions &
   SuperAdmins &
   AccessReads & {
-    /** Who a bearer token speaks for; null when it speaks for nobody. */
-    authenticate(text: string): Promise<Authenticated | null>;
+    /** Who a bearer token speaks for; null when it speaks for nobody. `address` is where the request comes from. */
+    authenticate(text: string, address?: string): Promise<Authenticated | null>;
+    /** OAuth 2 client credentials of a SCIM connection. */
+    issueAccessToken(request: TokenRequest): Promise<TokenAnswer>;
+    /** Puts a message into the outbox for each token that is about to expire, once per reminder; answers how many. */
+    remindOfExpiry(): Promise<number>;
+    /** Deletes one batch of access tokens that ended a day ago; answers how many. */
+    deleteExpiredAccessTokens(): Promise<number>;
   };
 
 export function createAccess(deps: TokenDeps): Access {
@@ -51,7 +65,10 @@ export function createAccess(deps: TokenDeps): Access {
     ...createExclusions(db),
     ...createSuperAdmins(db),
     ...createReads(db),
-    authenticate: (text) => authenticate(db, pepper, text),
+    authenticate: (text, address) => authenticate(db, pepper, text, address),
+    issueAccessToken: (request) => issueAccessToken(deps, request),
+    remindOfExpiry: () => remindOfExpiry(db),
+    deleteExpiredAccessTokens: () => deleteExpiredAccessTokens(db),
   };
 }
 

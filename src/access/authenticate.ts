@@ -3,6 +3,7 @@ import type { ConnectionId, OrganizationId, TenantId } from '../core/ids.ts';
 import type { GrantableRole } from '../core/roles.ts';
 import type { Db, EngineTx } from '../db/db.ts';
 import type { Principal } from '../platform/route.ts';
+import { isWithin } from './address-ranges.ts';
 import { hashToken, isSameHash, parseToken, type ParsedToken } from './token-format.ts';
 
 /** An identity provider speaking for one SCIM connection. */
@@ -11,11 +12,24 @@ export type ScimPrincipal = {
   readonly tokenId: string;
   readonly tenantId: TenantId;
   readonly connectionId: ConnectionId;
+  /** What it may do; empty means everything. */
+  readonly scopes: readonly string[];
+  /** The settings of the connection, read with the token so that no request pays for a look-up of its own. */
+  readonly settings: Readonly<Record<string, unknown>>;
+};
+
+/** A token that is ours and may not be used: the caller hears what a stranger hears, the admin's log says why. */
+export type Refused = {
+  readonly tenantId: TenantId;
+  readonly tokenId: string;
+  readonly connectionId: ConnectionId | null;
+  readonly reason: string;
 };
 
 export type Authenticated =
   | { readonly kind: 'api'; readonly principal: Principal }
-  | { readonly kind: 'scim'; readonly principal: ScimPrincipal };
+  | { readonly kind: 'scim'; readonly principal: ScimPrincipal }
+  | { readonly kind: 'refused'; readonly refused: Refused };
 
 type Row = {
   readonly tenantId: TenantId;
@@ -23,45 +37,83 @@ type Row = {
   readonly connectionId: ConnectionId | null;
   readonly organizationId: OrganizationId | null;
   readonly role: GrantableRole | null;
+  readonly scopes: readonly string[];
+  readonly allowedRanges: readonly string[];
+  readonly settings: Readonly<Record<string, unknown>> | null;
+  readonly isRevoked: boolean;
+  readonly isExpired: boolean;
   readonly isUseStale: boolean;
 };
 
-/** Null for every token that is malformed, unknown, revoked or expired; the caller is not told which. */
-export async function authenticate(db: Db, pepper: Buffer, text: string): Promise<Authenticated | null> {
+/** Null for what is malformed or unknown; `address` is where the request comes from. */
+export async function authenticate(
+  db: Db,
+  pepper: Buffer,
+  text: string,
+  address?: string,
+): Promise<Authenticated | null> {
   const parsed = parseToken(text);
-  if (parsed === null) return null;
+  // a key buys access tokens at the token endpoint and opens nothing itself
+  if (parsed === null || parsed.kind === 'key') return null;
   const hash = hashToken(text, pepper);
   return db.engine(async (tx) => {
-    const row = await selectLive(tx, parsed);
+    const row = await selectToken(tx, parsed);
     if (row === null || !isSameHash(row.hash, hash)) return null;
+    const reason = refusalOf(row, address);
+    if (reason !== null) {
+      const { tenantId, connectionId } = row;
+      return { kind: 'refused', refused: { tenantId, tokenId: parsed.id, connectionId, reason } };
+    }
     if (row.isUseStale) await touch(tx, parsed.id);
     return toAuthenticated(parsed, row);
   });
 }
 
-async function selectLive(tx: EngineTx, parsed: ParsedToken): Promise<Row | null> {
+/** The token of this text, whatever became of it; null when there is none. */
+export async function findByText(tx: EngineTx, pepper: Buffer, text: string): Promise<(Row & ParsedToken) | null> {
+  const parsed = parseToken(text);
+  if (parsed === null) return null;
+  const row = await selectToken(tx, parsed);
+  if (row === null || !isSameHash(row.hash, hashToken(text, pepper))) return null;
+  return { ...row, ...parsed };
+}
+
+async function selectToken(tx: EngineTx, parsed: ParsedToken): Promise<Row | null> {
   const [row] = await tx.sql<Row[]>`
-    select tenant_id as "tenantId", hash, connection_id as "connectionId", organization_id as "organizationId", role,
-      (last_used_at is null or last_used_at < now() - interval '1 minute') as "isUseStale"
-    from tokens
-    where id = ${parsed.id} and kind = ${parsed.kind} and revoked_at is null
-      and (expires_at is null or expires_at > now())`;
+    select t.tenant_id as "tenantId", t.hash, t.connection_id as "connectionId", t.organization_id as "organizationId", t.role,
+      t.scopes, t.allowed_ranges as "allowedRanges", c.settings,
+      t.revoked_at is not null as "isRevoked", coalesce(t.expires_at <= now(), false) as "isExpired",
+      (t.last_used_at is null or t.last_used_at < now() - interval '1 minute') as "isUseStale"
+    from tokens t
+    left join connections c on c.tenant_id = t.tenant_id and c.id = t.connection_id
+    where t.id = ${parsed.id} and t.kind = ${parsed.kind}`;
   return row ?? null;
 }
 
+/** In words for the admin's log; null when the token may be used. */
+export function refusalOf(row: Row, address: string | undefined): string | null {
+  if (row.isRevoked) return 'The token was revoked.';
+  if (row.isExpired) return 'The token has expired.';
+  if (!isWithin(row.allowedRanges, address)) {
+    return `The token may not be used from ${address ?? 'an unknown address'}.`;
+  }
+  return null;
+}
+
 /** At most once a minute, and never waiting for another request that does the same. */
-async function touch(tx: EngineTx, id: string): Promise<void> {
+export async function touch(tx: EngineTx, id: string): Promise<void> {
   await tx.sql`
     update tokens set last_used_at = now()
     where id = (select id from tokens where id = ${id} for no key update skip locked)`;
 }
 
 function toAuthenticated(parsed: ParsedToken, row: Row): Authenticated | null {
-  const { tenantId, connectionId, organizationId, role } = row;
+  const { tenantId, connectionId, organizationId, role, scopes } = row;
   const actor = `token:${parsed.id}`;
   if (parsed.kind === 'scim') {
     if (connectionId === null) return null;
-    return { kind: 'scim', principal: { actor, tokenId: parsed.id, tenantId, connectionId } };
+    const settings = row.settings ?? {};
+    return { kind: 'scim', principal: { actor, tokenId: parsed.id, tenantId, connectionId, scopes, settings } };
   }
   if (organizationId === null || role === null) return null;
   return { kind: 'api', principal: { actor, tenantId, organizationId, userId: null, role } };

@@ -3,7 +3,7 @@ import { z } from 'zod';
 import type { ConnectionId, OrganizationId } from '../core/ids.ts';
 import { requireId } from '../core/require-id.ts';
 import { grantableRoles } from '../core/roles.ts';
-import { tokenKinds } from '../core/vocabulary.ts';
+import { scimScopes, tokenKinds } from '../core/vocabulary.ts';
 import { pageOf, pageQuery } from '../platform/page.ts';
 import { route, type Route } from '../platform/route.ts';
 import type { Access } from './access.ts';
@@ -19,6 +19,8 @@ const tokenBody = z.object({
   organizationId: z.string().nullable(),
   connectionId: z.string().nullable(),
   role: grantableRole.nullable(),
+  scopes: z.array(z.string()),
+  allowedRanges: z.array(z.string()),
   createdBy: z.string(),
   createdAt: z.string(),
   expiresAt: z.string().nullable(),
@@ -29,6 +31,11 @@ const tokenBody = z.object({
 const newTokenFields = {
   name: z.string().trim().min(1).max(200),
   expiresAt: z.iso.datetime({ offset: true }).nullable().optional(),
+  allowedRanges: z
+    .array(z.string().max(50))
+    .max(100)
+    .optional()
+    .describe('CIDR ranges a request must come from, e.g. 203.0.113.0/24; from anywhere unless given.'),
 };
 
 const newTokenBody = z.discriminatedUnion('kind', [
@@ -38,7 +45,12 @@ const newTokenBody = z.discriminatedUnion('kind', [
     role: grantableRole,
     ...newTokenFields,
   }),
-  z.strictObject({ kind: z.literal('scim'), connectionId: z.string(), ...newTokenFields }),
+  z.strictObject({
+    kind: z.enum(['scim', 'key']).describe('key: the client secret of OAuth 2; its id is the client id.'),
+    connectionId: z.string(),
+    scopes: z.array(z.enum(scimScopes)).optional().describe('Everything unless given.'),
+    ...newTokenFields,
+  }),
 ]);
 
 const issued = z.object({ token: tokenBody, text: z.string().describe('The token itself; never shown again.') });
@@ -66,7 +78,7 @@ export function tokenRoutes(access: Access): Route[] {
       handler: async ({ body }, { principal }) =>
         access.createToken(
           principal,
-          body.kind === 'scim'
+          body.kind !== 'api'
             ? { ...body, connectionId: requireId<ConnectionId>(body.connectionId, 'connection') }
             : {
                 ...body,

@@ -3,7 +3,7 @@ import { addSubOrganization, principalOf } from '../../test/setup/people.ts';
 import { createTenant, useDatabase, type TestTenant } from '../../test/setup/database.ts';
 import { newId, type ConnectionId } from '../core/ids.ts';
 import { systemClock } from '../platform/clock.ts';
-import { createAccess, revokeTokensCreatedBy, type Access } from './access.ts';
+import { createAccess, revokeTokensCreatedBy, type Access, type Authenticated } from './access.ts';
 import { makeToken } from './token-format.ts';
 
 const database = useDatabase();
@@ -22,6 +22,16 @@ const admin = () => principalOf(tenant.tenantId, 'admin');
 const apiToken = (name: string, more: { expiresAt?: string } = {}) =>
   access.createToken(admin(), { kind: 'api', organizationId: tenant.organizationId, role: 'admin', name, ...more });
 
+/** Who the text speaks for; null also for a token of ours that may not be used. */
+async function callerOf(text: string, address?: string): Promise<Authenticated | null> {
+  const caller = await access.authenticate(text, address);
+  return caller?.kind === 'refused' ? null : caller;
+}
+const reasonOf = async (text: string, address?: string) => {
+  const caller = await access.authenticate(text, address);
+  return caller?.kind === 'refused' ? caller.refused.reason : null;
+};
+
 async function addConnection(kind: 'scim' | 'ldap'): Promise<ConnectionId> {
   const id = newId<ConnectionId>();
   await database.db.tenant(tenant.tenantId, async ({ sql }) => {
@@ -34,7 +44,7 @@ async function addConnection(kind: 'scim' | 'ldap'): Promise<ConnectionId> {
 describe('a bearer token', () => {
   it('speaks for its organization and role, or for its SCIM connection', async () => {
     const { text, token } = await apiToken('one');
-    expect(await access.authenticate(text)).toEqual({
+    expect(await callerOf(text)).toEqual({
       kind: 'api',
       principal: {
         actor: `token:${token.id}`,
@@ -53,6 +63,8 @@ describe('a bearer token', () => {
         tokenId: scim.token.id,
         tenantId: tenant.tenantId,
         connectionId,
+        scopes: [],
+        settings: {},
       },
     });
     const wrong = access.createToken(admin(), { kind: 'scim', connectionId: await addConnection('ldap'), name: 'x' });
@@ -76,20 +88,20 @@ describe('a bearer token', () => {
 
   it('is refused from the moment it is revoked', async () => {
     const { text, token } = await apiToken('four');
-    expect(await access.authenticate(text)).not.toBeNull();
+    expect(await callerOf(text)).not.toBeNull();
     const revoked = await access.revokeToken(admin(), token.id);
     expect(revoked.revokedAt).not.toBeNull();
-    expect(await access.authenticate(text)).toBeNull();
+    expect(await callerOf(text)).toBeNull();
     await apiToken('four');
   });
 
   it('is refused once it has expired, and can not be made expired', async () => {
     const { text, token } = await apiToken('five', { expiresAt: new Date(Date.now() + 60_000).toISOString() });
-    expect(await access.authenticate(text)).not.toBeNull();
+    expect(await callerOf(text)).not.toBeNull();
     await database.db.tenant(tenant.tenantId, async ({ sql }) => {
       await sql`update tokens set expires_at = now() - interval '1 second' where id = ${token.id}`;
     });
-    expect(await access.authenticate(text)).toBeNull();
+    expect(await callerOf(text)).toBeNull();
     await expect(apiToken('six', { expiresAt: '2020-01-01T00:00:00Z' })).rejects.toEqual(refused('invalid_input'));
   });
 
@@ -99,7 +111,7 @@ describe('a bearer token', () => {
     const input = { kind: 'api', organizationId: tenant.organizationId, role: 'user', name: 'mine' } as const;
     const { text } = await access.createToken(by, input);
     await database.db.tenant(tenant.tenantId, (tx) => revokeTokensCreatedBy(tx, [userId]));
-    expect(await access.authenticate(text)).toBeNull();
+    expect(await callerOf(text)).toBeNull();
   });
 
   it('notes its last use at most once a minute', async () => {
@@ -118,11 +130,183 @@ describe('a bearer token', () => {
     const { text, token } = await apiToken('eight');
     const next = await access.rotateToken(admin(), token.id, 10);
     expect(next.token.name).toBe('eight');
-    expect(await access.authenticate(text)).not.toBeNull();
-    expect(await access.authenticate(next.text)).not.toBeNull();
+    expect(await callerOf(text)).not.toBeNull();
+    expect(await callerOf(next.text)).not.toBeNull();
     const last = await access.rotateToken(admin(), next.token.id, 0);
-    expect(await access.authenticate(next.text)).toBeNull();
-    expect(await access.authenticate(last.text)).not.toBeNull();
+    expect(await callerOf(next.text)).toBeNull();
+    expect(await callerOf(last.text)).not.toBeNull();
+  });
+});
+
+describe('rule 12: tokens of a SCIM connection', () => {
+  const scim = async (more: object = {}, kind: 'scim' | 'key' = 'scim') => {
+    const connectionId = await addConnection('scim');
+    const made = await access.createToken(admin(), { kind, connectionId, name: connectionId, ...more });
+    return { connectionId, ...made };
+  };
+
+  it('there may be several, each ends by itself', async () => {
+    const { connectionId, text } = await scim();
+    const second = await access.createToken(admin(), { kind: 'scim', connectionId, name: 'second' });
+    await access.revokeToken(admin(), second.token.id);
+    expect(await callerOf(second.text)).toBeNull();
+    expect(await reasonOf(second.text)).toBe('The token was revoked.');
+    expect(await callerOf(text)).not.toBeNull();
+  });
+
+  it('one with ranges is refused from anywhere else, also where an IPv4 peer comes over IPv6', async () => {
+    const { text, token } = await scim({ allowedRanges: ['203.0.113.0/24', '2001:DB8::/32', '198.51.100.7'] });
+    expect(token.allowedRanges).toEqual(['203.0.113.0/24', '2001:db8::/32', '198.51.100.7/32']);
+    for (const address of ['203.0.113.9', '::ffff:203.0.113.9', '2001:db8::1', '198.51.100.7']) {
+      expect(await callerOf(text, address), address).not.toBeNull();
+    }
+    for (const address of ['203.0.114.9', '::ffff:203.0.114.9', '2001:db9::1', '198.51.100.8', undefined, 'nonsense']) {
+      expect(await callerOf(text, address), address).toBeNull();
+    }
+    expect(await reasonOf(text, '192.0.2.1')).toBe('The token may not be used from 192.0.2.1.');
+  });
+
+  it.each(['203.0.113.0/33', '203.0.113/24', '::/129', 'example.com', '', '1.2.3.4/', '1.2.3.4/8/8', 'fe80::1%eth0'])(
+    '"%s" is no range',
+    async (range) => {
+      await expect(scim({ allowedRanges: [range] })).rejects.toEqual(refused('invalid_input'));
+    },
+  );
+
+  it('keeps its scopes and ranges when it is rotated', async () => {
+    const { token } = await scim({ allowedRanges: ['203.0.113.0/24'], scopes: ['users:read'] });
+    const next = await access.rotateToken(admin(), token.id, 0);
+    expect(next.token).toMatchObject({ allowedRanges: ['203.0.113.0/24'], scopes: ['users:read'] });
+    const caller = await callerOf(next.text, '203.0.113.1');
+    expect(caller).toMatchObject({ principal: { scopes: ['users:read'] } });
+  });
+
+  it('is told of 60, 30 and 7 days before it expires, once each, however many processes look', async () => {
+    const days = (count: number) => new Date(Date.now() + count * 86_400_000).toISOString();
+    const { token } = await scim({ expiresAt: days(61) });
+    await scim({ expiresAt: days(20) });
+    const move = (to: string) =>
+      database.db.tenant(
+        tenant.tenantId,
+        ({ sql }) => sql`update tokens set expires_at = ${to} where id = ${token.id}`,
+      );
+    const told = async () => {
+      await Promise.all(Array.from({ length: 4 }, () => access.remindOfExpiry()));
+      const rows = await database.db.tenant(
+        tenant.tenantId,
+        ({ sql }) => sql<{ payload: { tokenId: string; withinDays: number; name: string } }[]>`
+          select payload from outbox_messages where type = 'token.expiring' order by id`,
+      );
+      return rows.map(({ payload }) => [payload.tokenId, payload.withinDays]);
+    };
+    expect(await told()).toEqual([]);
+    const expected: unknown[] = [];
+    for (const [left, days_] of [
+      [59, 60],
+      [31, 60],
+      [29, 30],
+      [8, 30],
+      [6, 7],
+      [1, 7],
+    ] as const) {
+      await move(days(left));
+      if (expected.length < [60, 30, 7].indexOf(days_) + 1) expected.push([token.id, days_]);
+      expect(await told()).toEqual(expected);
+    }
+    await access.revokeToken(admin(), token.id);
+  });
+});
+
+describe('rule 12: OAuth 2 client credentials', () => {
+  const makeKey = async (more: object = {}) => {
+    const connectionId = await addConnection('scim');
+    const made = await access.createToken(admin(), { kind: 'key', connectionId, name: connectionId, ...more });
+    const ask = (change: object = {}) =>
+      access.issueAccessToken({
+        connectionId,
+        clientId: made.token.id,
+        clientSecret: made.text,
+        scopes: [],
+        address: '203.0.113.1',
+        ...change,
+      });
+    return { ...made, connectionId, ask };
+  };
+
+  it('buy a token of the connection that lives for an hour; the key itself opens nothing', async () => {
+    const { ask, connectionId, text, token } = await makeKey();
+    const answer = await ask();
+    if (answer.kind !== 'issued') throw new Error(answer.kind);
+    expect(answer).toMatchObject({ seconds: 3_600, scopes: [] });
+    expect(await callerOf(answer.text)).toMatchObject({ kind: 'scim', principal: { connectionId } });
+    expect(await access.authenticate(text)).toBeNull();
+    const listed = (await access.listTokens(admin(), { limit: 200 })).items.filter(
+      (item) => item.connectionId === connectionId,
+    );
+    expect(listed.map(({ id }) => id)).toEqual([token.id]);
+    expect(listed[0]?.lastUsedAt).not.toBeNull();
+    await database.db.tenant(
+      tenant.tenantId,
+      ({ sql }) => sql`update tokens set expires_at = now() where key_id = ${token.id}`,
+    );
+    expect(await callerOf(answer.text)).toBeNull();
+  });
+
+  it('are refused with another id, secret, connection or address, and once the key is revoked', async () => {
+    const { ask, token, connectionId } = await makeKey({ allowedRanges: ['203.0.113.0/24'] });
+    const other = await makeKey();
+    const bearer = await access.createToken(admin(), { kind: 'scim', connectionId, name: 'bearer' });
+    for (const change of [
+      { clientId: other.token.id },
+      { clientSecret: other.text },
+      { clientId: other.token.id, clientSecret: other.text },
+      { clientSecret: makeToken('key').text },
+      { clientId: bearer.token.id, clientSecret: bearer.text },
+      { connectionId: other.connectionId },
+      { address: '192.0.2.1' },
+    ]) {
+      expect(await ask(change), JSON.stringify(change)).toMatchObject({ kind: 'invalid_client' });
+    }
+    const bought = await ask();
+    if (bought.kind !== 'issued') throw new Error(bought.kind);
+    expect(await callerOf(bought.text, '203.0.113.1')).not.toBeNull();
+    expect(await callerOf(bought.text, '192.0.2.1')).toBeNull();
+    await access.revokeToken(admin(), token.id);
+    expect(await ask()).toMatchObject({ kind: 'invalid_client', refused: { reason: 'The token was revoked.' } });
+    expect(await callerOf(bought.text, '203.0.113.1')).toBeNull();
+  });
+
+  it('give no more scopes than the key has', async () => {
+    const { ask } = await makeKey({ scopes: ['users:read', 'users:write'] });
+    expect(await ask({ scopes: ['users:read'] })).toMatchObject({ kind: 'issued', scopes: ['users:read'] });
+    expect(await ask()).toMatchObject({ kind: 'issued', scopes: ['users:read', 'users:write'] });
+    expect(await ask({ scopes: ['groups:read'] })).toEqual({ kind: 'invalid_scope' });
+    expect(await ask({ scopes: ['everything'] })).toEqual({ kind: 'invalid_scope' });
+  });
+
+  it('that were bought are deleted a day after their end, and no others', async () => {
+    const { ask, token } = await makeKey();
+    await ask();
+    await database.db.tenant(
+      tenant.tenantId,
+      ({ sql }) => sql`
+        update tokens set expires_at = now() - interval '2 days'
+        where key_id = ${token.id}`,
+    );
+    const kept = await ask();
+    await database.db.tenant(
+      tenant.tenantId,
+      ({ sql }) => sql`update tokens set expires_at = now() - interval '9 days' where kind = 'api' and name = 'seven'`,
+    );
+    expect(await access.deleteExpiredAccessTokens()).toBeGreaterThan(0);
+    expect(await access.deleteExpiredAccessTokens()).toBe(0);
+    if (kept.kind !== 'issued') throw new Error(kept.kind);
+    expect(await callerOf(kept.text)).not.toBeNull();
+    const [seven] = await database.db.tenant(
+      tenant.tenantId,
+      ({ sql }) => sql`select 1 from tokens where name = 'seven'`,
+    );
+    expect(seven).toBeDefined();
   });
 });
 

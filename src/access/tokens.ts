@@ -10,7 +10,7 @@ import type { ConnectionId, OrganizationId } from '../core/ids.ts';
 import { toIso, toIsoOrNull } from '../core/instant.ts';
 import { notFound } from '../core/require-id.ts';
 import type { GrantableRole } from '../core/roles.ts';
-import type { TokenKind } from '../core/vocabulary.ts';
+import type { ScimScope, TokenKind } from '../core/vocabulary.ts';
 import type { Db, TenantTx } from '../db/db.ts';
 import { tokens } from '../db/schema/access.ts';
 import { organizationClosure } from '../db/schema/organizations.ts';
@@ -18,15 +18,24 @@ import type { Clock } from '../platform/clock.ts';
 import { cutPage, decodeCursor, type Page, type PageRequest } from '../platform/page.ts';
 import type { Principal } from '../platform/route.ts';
 import { isInReach, requireCurrent, requireOwnLevel, requireReach } from './permissions.ts';
+import { parseRanges } from './address-ranges.ts';
 import { hashToken, makeToken } from './token-format.ts';
+import { daysUntil, reminderAt } from './token-reminders.ts';
 
 export type NewToken = {
   readonly name: string;
   /** ISO 8601; null never expires. */
   readonly expiresAt?: string | null | undefined;
+  /** CIDR ranges a request must come from; none means from anywhere. */
+  readonly allowedRanges?: readonly string[] | undefined;
 } & (
   | { readonly kind: 'api'; readonly organizationId: OrganizationId; readonly role: GrantableRole }
-  | { readonly kind: 'scim'; readonly connectionId: ConnectionId }
+  | {
+      /** `key`: the client secret of OAuth 2, see client-credentials. */
+      readonly kind: 'scim' | 'key';
+      readonly connectionId: ConnectionId;
+      readonly scopes?: readonly ScimScope[] | undefined;
+    }
 );
 
 export type TokenView = {
@@ -36,6 +45,8 @@ export type TokenView = {
   readonly organizationId: OrganizationId | null;
   readonly connectionId: ConnectionId | null;
   readonly role: GrantableRole | null;
+  readonly scopes: string[];
+  readonly allowedRanges: string[];
   readonly createdBy: string;
   readonly createdAt: string;
   readonly expiresAt: string | null;
@@ -70,21 +81,25 @@ export function createTokens(deps: TokenDeps): Tokens {
 }
 
 type Row = typeof tokens.$inferSelect;
-type Grant = Pick<Row, 'kind' | 'name' | 'organizationId' | 'connectionId' | 'role' | 'expiresAt'>;
+type Grant = Pick<
+  Row,
+  'kind' | 'name' | 'organizationId' | 'connectionId' | 'role' | 'expiresAt' | 'scopes' | 'allowedRanges'
+>;
 
 async function createToken(tx: TenantTx, deps: TokenDeps, principal: Principal, input: NewToken) {
   const expiresAt = checkExpiry(input.expiresAt ?? null, deps.clock);
-  const common = { name: input.name.trim(), expiresAt };
+  const common = { name: input.name.trim(), expiresAt, allowedRanges: parseRanges(input.allowedRanges ?? []) };
   if (input.kind === 'api') {
     await requireCurrent(tx, principal, input.organizationId);
     requireOwnLevel(principal, input.role);
     const { organizationId, role } = input;
-    return issue(tx, deps, principal, { ...common, kind: 'api', organizationId, role, connectionId: null });
+    return issue(tx, deps, principal, { ...common, kind: 'api', organizationId, role, connectionId: null, scopes: [] });
   }
   const organizationId = await organizationOfScim(tx, input.connectionId);
   await requireReach(tx, principal, organizationId);
-  const { connectionId } = input;
-  return issue(tx, deps, principal, { ...common, kind: 'scim', organizationId, role: null, connectionId });
+  const { connectionId, kind } = input;
+  const scopes = [...new Set(input.scopes)];
+  return issue(tx, deps, principal, { ...common, kind, organizationId, role: null, connectionId, scopes });
 }
 
 function checkExpiry(text: string | null, clock: Clock): string | null {
@@ -107,7 +122,8 @@ async function organizationOfScim(tx: TenantTx, connectionId: ConnectionId): Pro
 }
 
 async function issue(tx: TenantTx, deps: TokenDeps, principal: Principal, grant: Grant) {
-  const made = makeToken(grant.kind === 'scim' ? 'scim' : 'api');
+  const made = makeToken(grant.kind as TokenKind);
+  const daysLeft = grant.expiresAt === null ? null : daysUntil(grant.expiresAt, deps.clock.now());
   const [row] = await tx.query
     .insert(tokens)
     .values({
@@ -116,6 +132,8 @@ async function issue(tx: TenantTx, deps: TokenDeps, principal: Principal, grant:
       tenantId: principal.tenantId,
       hash: hashToken(made.text, deps.pepper),
       createdBy: principal.actor,
+      // whoever chooses a short life knows of it: only what comes later is told of
+      remindedDays: daysLeft === null ? null : reminderAt(daysLeft),
     })
     .onConflictDoNothing()
     .returning();
@@ -148,16 +166,20 @@ async function rotateToken(
     .set({
       name: sql`left(${tokens.name}, 150) || ' (rotated out, ' || ${tokens.id} || ')'`,
       expiresAt: sql`least(${tokens.expiresAt}, ${end}::timestamptz)`,
+      // its end is wanted: nobody has to be told of it
+      remindedDays: 0,
     })
     .where(and(eq(tokens.tenantId, principal.tenantId), eq(tokens.id, old.id)));
+  await endAccessTokens(tx, old.id, end);
   await recordEvent(tx, {
     actor: principal.actor,
     action: 'token.rotated',
     target: `token:${old.id}`,
     details: { overlapMinutes },
   });
-  const { kind, name, organizationId, connectionId, role, expiresAt } = old;
-  return issue(tx, deps, principal, { kind, name, organizationId, connectionId, role, expiresAt });
+  const { kind, name, organizationId, connectionId, role, expiresAt, scopes, allowedRanges } = old;
+  const grant = { kind, name, organizationId, connectionId, role, expiresAt, scopes, allowedRanges };
+  return issue(tx, deps, principal, grant);
 }
 
 async function listTokens(tx: TenantTx, principal: Principal, page: PageRequest): Promise<Page<TokenView>> {
@@ -173,7 +195,14 @@ async function listTokens(tx: TenantTx, principal: Principal, page: PageRequest)
         eq(organizationClosure.ancestorId, principal.organizationId),
       ),
     )
-    .where(and(eq(tokens.tenantId, principal.tenantId), after === null ? undefined : gt(tokens.id, after[0])))
+    .where(
+      and(
+        eq(tokens.tenantId, principal.tenantId),
+        // what OAuth clients fetch by the hour is no token that anybody made
+        isNull(tokens.keyId),
+        after === null ? undefined : gt(tokens.id, after[0]),
+      ),
+    )
     .orderBy(asc(tokens.id))
     .limit(page.limit + 1);
   return cutPage(
@@ -193,8 +222,16 @@ async function revokeToken(tx: TenantTx, principal: Principal, tokenId: string):
     .returning();
   // revoked before: the caller's wish is fulfilled, and nothing new happened
   if (row === undefined) return toView(found);
+  await endAccessTokens(tx, found.id, new Date(0).toISOString());
   await recordEvent(tx, { actor: principal.actor, action: 'token.revoked', target: `token:${found.id}` });
   return toView(row);
+}
+
+/** What was bought with a key ends with it, or with its overlap. */
+async function endAccessTokens(tx: TenantTx, keyId: string, end: string): Promise<void> {
+  await tx.sql`
+    update tokens set expires_at = least(expires_at, ${end}::timestamptz)
+    where tenant_id = ${tx.tenantId} and key_id = ${keyId} and expires_at > ${end}::timestamptz`;
 }
 
 async function findToken(tx: TenantTx, principal: Principal, tokenId: string): Promise<Row> {
@@ -214,7 +251,9 @@ export async function revokeTokensCreatedBy(tx: TenantTx, userIds: readonly stri
   const creators = userIds.map((id) => `user:${id}`);
   const result = await tx.sql`
     update tokens set revoked_at = now()
-    where tenant_id = ${tx.tenantId} and created_by = any(${creators}::text[]) and revoked_at is null`;
+    where tenant_id = ${tx.tenantId} and revoked_at is null
+      and (created_by = any(${creators}::text[])
+        or key_id in (select id from tokens where tenant_id = ${tx.tenantId} and created_by = any(${creators}::text[])))`;
   return result.count;
 }
 
@@ -226,6 +265,8 @@ function toView(row: Row): TokenView {
     organizationId: row.organizationId as OrganizationId | null,
     connectionId: row.connectionId as ConnectionId | null,
     role: row.role as GrantableRole | null,
+    scopes: row.scopes,
+    allowedRanges: row.allowedRanges,
     createdBy: row.createdBy,
     createdAt: toIso(row.createdAt),
     expiresAt: toIsoOrNull(row.expiresAt),

@@ -80,9 +80,9 @@ export function createApi(
 
 /** RFC 6750 section 2.1. A SCIM token is no API token: it speaks for one connection, not for a person or program. */
 export function bearerOf(access: Pick<Rooms['access'], 'authenticate'>): Authenticate {
-  return async (authorization) => {
+  return async (authorization, _requestId, address) => {
     const token = /^Bearer +(\S+)$/i.exec(authorization ?? '')?.[1];
-    const caller = token === undefined ? null : await access.authenticate(token);
+    const caller = token === undefined ? null : await access.authenticate(token, address);
     if (caller?.kind === 'api') return caller.principal;
     throw new RollcallError('unauthenticated', 'A valid API token is needed.', {
       remedy: 'Send it as "Authorization: Bearer rcl_api_..."; rollcall tokens create makes one.',

@@ -14,8 +14,12 @@ import { invalidInput, type ProblemFault } from './problem.ts';
 import { requestIdOf } from './request.ts';
 import type { Principal, Route } from './route.ts';
 
-/** Resolves the Authorization header to a principal; throws `unauthenticated`. */
-export type Authenticate = (authorization: string | undefined, requestId: string) => Promise<Principal>;
+/** Resolves the Authorization header to a principal; throws `unauthenticated`. `address` is the client's. */
+export type Authenticate = (
+  authorization: string | undefined,
+  requestId: string,
+  address: string | undefined,
+) => Promise<Principal>;
 
 export type MountOptions = {
   readonly routes: readonly Route[];
@@ -30,7 +34,10 @@ const principals = new WeakMap<Request, Principal>();
 export function mountRoutes(options: MountOptions): Router {
   const router = Router({ caseSensitive: true, strict: true });
   router.use(async (request, _response, next) => {
-    principals.set(request, await options.authenticate(request.headers.authorization, requestIdOf(request)));
+    principals.set(
+      request,
+      await options.authenticate(request.headers.authorization, requestIdOf(request), request.ip),
+    );
     next();
   });
   const body = jsonBody({ limitBytes: options.bodyLimitBytes });

@@ -120,7 +120,7 @@ describe('standing', () => {
     );
     const suspended = await users.suspend(admin(), user.id, { reason: 'left' });
     expect(suspended).toMatchObject({ status: 'suspended', suspendedBy: 'manual', statusReason: 'left', version: 2 });
-    expect(await access.authenticate(text)).toBeNull();
+    expect(await access.authenticate(text)).toMatchObject({ kind: 'refused' });
     expect(await users.suspend(admin(), user.id, {})).toEqual(suspended);
     const back = await users.reactivate(admin(), user.id, {});
     expect(back).toMatchObject({ status: 'active', suspendedBy: null, version: 3 });
