@@ -4,15 +4,17 @@ import type { Command } from 'commander';
 import { parseDocument, stringify } from 'yaml';
 import type { TestStep } from '../connectors/contract/contract.ts';
 import { RollcallError } from '../core/errors.ts';
-import type { Connection } from '../reconciliation/reconciliation.ts';
-import { inTenant, quote, type CommandContext, type TenantWork } from './context.ts';
+import type { Connection, RunSummary } from '../reconciliation/reconciliation.ts';
+import { inTenant, parseCount, quote, type CommandContext, type TenantWork } from './context.ts';
 import { exitCodes } from './exit-codes.ts';
 import { cellText, formatTime, printObject, printRows, type Column, type OutputFormat } from './output.ts';
+import { carryOut, nameLiveRun } from './run-commands.ts';
 
 export function addConnectionCommands(program: Command, context: CommandContext): void {
   const connections = program.command('connections').description('directories of an organization');
   addReadCommands(connections, context);
   addWriteCommands(connections, context);
+  addRetryCommand(connections, context);
   addTestCommand(connections, context);
 }
 
@@ -23,7 +25,7 @@ const columns: readonly Column<Connection>[] = [
   { title: 'schedule', value: (row) => (row.cron === null ? null : `${row.cron} (${row.timeZone})`) },
   { title: 'next run', value: (row) => formatTime(row.nextRunAt) },
   { title: 'id', value: (row) => row.id },
-  { title: 'reason', value: (row) => row.statusReason },
+  { title: 'standing', value: (row) => row.statusText },
 ];
 
 function addReadCommands(connections: Command, context: CommandContext): void {
@@ -38,6 +40,17 @@ function addReadCommands(connections: Command, context: CommandContext): void {
       });
     });
   connections
+    .command('show <connection>')
+    .description('one connection: its standing in a sentence, its schedule, its last runs')
+    .action(async (reference: string, _options: unknown, command: Command) => {
+      await inTenant(context, command, async (at) => {
+        const { reconciliation } = at.office;
+        const connection = await reconciliation.findConnection(at.tenantId, reference);
+        const runs = await reconciliation.listRuns(at.tenantId, { connectionId: connection.id, limit: 5 });
+        printObject(environment, at.output, { ...connection, runs }, renderConnection(connection, runs, at));
+      });
+    });
+  connections
     .command('export <connection>')
     .description('the document of a connection as YAML, without secrets')
     .action(async (reference: string, _options: unknown, command: Command) => {
@@ -47,6 +60,26 @@ function addReadCommands(connections: Command, context: CommandContext): void {
         printObject(environment, output, document, stringify(document));
       });
     });
+}
+
+function renderConnection(connection: Connection, runs: readonly RunSummary[], at: TenantWork): string {
+  const { name, kind, status, cron, timeZone, nextRunAt, lastFullAt, statusText } = connection;
+  const call = (what: string): string => `rollcall connections ${what} ${quote(name)}${at.sameTenant}`;
+  const next = {
+    draft: [],
+    active: [],
+    paused: [`To let it run again: ${call('resume')}`],
+    quarantined: [`Once the cause is settled: ${call('retry')}`],
+  }[status];
+  const lines = [
+    `${name} (${kind}), ${status}, version ${connection.version}, id ${connection.id}`,
+    ...(statusText === null ? [] : [statusText]),
+    ...next,
+    `Schedule: ${cron === null ? 'none' : `${cron} (${timeZone}), next ${formatTime(nextRunAt) ?? 'not planned'}`}`,
+    `Read in full last: ${formatTime(lastFullAt) ?? 'never'}`,
+    ...runs.map((run) => `Run ${run.id}: ${run.kind}, ${run.status}, ${formatTime(run.startedAt) ?? 'not started'}`),
+  ];
+  return lines.map((line) => cellText(line)).join('\n');
 }
 
 function addWriteCommands(connections: Command, context: CommandContext): void {
@@ -92,12 +125,29 @@ function addWriteCommands(connections: Command, context: CommandContext): void {
     });
   connections
     .command('resume <connection>')
-    .description('lets scheduled runs happen again, also after a quarantine')
+    .description('lets scheduled runs happen again, and ends a quarantine without trying first')
     .action(async (reference: string, _options: unknown, command: Command) => {
       await inTenant(context, command, async ({ office, tenantId, output }) => {
         const { id, name } = await office.reconciliation.findConnection(tenantId, reference);
         await office.reconciliation.resumeConnection(actor, tenantId, id);
         printObject(environment, output, { id, status: 'active' }, `${name} is active.`);
+      });
+    });
+}
+
+function addRetryCommand(connections: Command, context: CommandContext): void {
+  connections
+    .command('retry <connection>')
+    .description('tries a connection in quarantine now; a run that succeeds ends the quarantine')
+    .option('--rows <count>', 'changes shown of each kind', parseCount, 20)
+    .action(async (reference: string, options: { readonly rows: number }, command: Command) => {
+      await inTenant(context, command, async (at) => {
+        const { tenantId } = at;
+        const { id } = await at.office.reconciliation.findConnection(tenantId, reference);
+        const runId = await at.office.reconciliation
+          .retryConnection({ tenantId, connectionId: id, requestedBy: context.actor })
+          .catch((error: unknown) => nameLiveRun(at, id, error));
+        await carryOut(context, at, runId, 'auto', options);
       });
     });
 }

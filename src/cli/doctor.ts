@@ -61,8 +61,9 @@ const overdueMs = 5 * 60_000;
 
 function examineConnection(connection: Connection, run: RunSummary | undefined, now: Date): Omit<Finding, 'check'> {
   if (connection.status !== 'active') {
-    const reason = connection.statusReason === null ? '' : `: ${connection.statusReason}`;
-    const message = `It is ${connection.status}${reason}. When that is settled: rollcall connections resume`;
+    const next = connection.status === 'quarantined' ? 'retry' : 'resume';
+    const standing = connection.statusText ?? `It is ${connection.status}.`;
+    const message = `${standing} When that is settled: rollcall connections ${next}`;
     return { outcome: connection.status === 'quarantined' ? 'failed' : 'warning', message };
   }
   if (connection.kind === 'scim') return { outcome: 'ok', message: 'Its identity provider pushes to it.' };

@@ -48,19 +48,30 @@ async function startRun(
     const runId = await reconciliation
       .requestRun({ ...wish, tenantId: at.tenantId, connectionId: connection.id })
       .catch((error: unknown) => nameLiveRun(at, connection.id, error));
-    const ended = await execute(context, at, runId);
-    const run = await followSame(at, ended);
-    await printPlan(context, at, run, options.rows);
-    if (run.status === 'queued') {
-      const cancel = `rollcall runs cancel ${run.id}${at.sameTenant}`;
-      context.environment.stderr.write(`Interrupted: a worker goes on with this run. To stop it: ${cancel}\n`);
-    }
-    context.setExitCode(exitCodeOfRun(run, mode, options.exitCode === true));
+    await carryOut(context, at, runId, mode, options);
   });
 }
 
+/** Executes a queued run in process, with progress, and prints what became of it. */
+export async function carryOut(
+  context: CommandContext,
+  at: TenantWork,
+  runId: RunId,
+  mode: RunMode,
+  options: RunOptions,
+): Promise<void> {
+  const ended = await execute(context, at, runId);
+  const run = await followSame(at, ended);
+  await printPlan(context, at, run, options.rows);
+  if (run.status === 'queued') {
+    const cancel = `rollcall runs cancel ${run.id}${at.sameTenant}`;
+    context.environment.stderr.write(`Interrupted: a worker goes on with this run. To stop it: ${cancel}\n`);
+  }
+  context.setExitCode(exitCodeOfRun(run, mode, options.exitCode === true));
+}
+
 /** A run that is in the way is named, so that it can be watched or stopped. */
-async function nameLiveRun(at: TenantWork, connectionId: ConnectionId, error: unknown): Promise<never> {
+export async function nameLiveRun(at: TenantWork, connectionId: ConnectionId, error: unknown): Promise<never> {
   if (!isRollcallError(error, 'run_live')) throw error;
   const runs = await at.office.reconciliation.listRuns(at.tenantId, { connectionId, limit: 10 });
   const live = runs.find((run) => run.status === 'running' || run.status === 'queued');

@@ -34,6 +34,7 @@ export const errorCodes = {
   fenced: { httpStatus: 409, retry: 'never' },
   canceled: { httpStatus: 409, retry: 'never' },
   connection_state: { httpStatus: 409, retry: 'never' },
+  too_many_failures: { httpStatus: 409, retry: 'never' },
   // directories
   directory_unreachable: { httpStatus: 502, retry: 'later' },
   directory_tls: { httpStatus: 502, retry: 'never' },

@@ -24,7 +24,15 @@ import { explainUser, type Explanation } from './explain/explain.ts';
 import { createPushes } from './push/push.ts';
 import type { Pushes } from './push/push-types.ts';
 import { createReach, type Reach } from './reach.ts';
-import { approveRun, cancelRun, discardRun, requestRun, type Approval, type RunRequest } from './run/requests.ts';
+import {
+  approveRun,
+  cancelRun,
+  discardRun,
+  requestRun,
+  retryConnection,
+  type Approval,
+  type RunRequest,
+} from './run/requests.ts';
 import { executeRun, type ExecuteOptions, type RunDeps } from './run/run.ts';
 import { selectRun, selectRuns, type RunFilter, type RunSummary } from './run/runs-store.ts';
 
@@ -57,6 +65,8 @@ export type Reconciliation = {
 
   /** Queues a run; the caller dispatches it (schedule) or executes it in process. */
   requestRun(request: RunRequest): Promise<RunId>;
+  /** Queues a try of a connection in quarantine. */
+  retryConnection(request: Pick<RunRequest, 'tenantId' | 'connectionId' | 'requestedBy'>): Promise<RunId>;
   executeRun(tenantId: TenantId, runId: RunId, options: ExecuteOptions): Promise<RunSummary>;
   /** Queues the approved plan for apply; the caller dispatches or executes the same run again. */
   approveRun(tenantId: TenantId, runId: RunId, approval: Approval): Promise<void>;
@@ -88,6 +98,7 @@ export function createReconciliation(deps: RunDeps): Reconciliation {
     resumeConnection: (actor, tenantId, id) => resumeConnection(deps, actor, tenantId, id),
     testConnection: (tenantId, what, signal) => testConnection(deps, tenantId, what, signal),
     requestRun: (request) => requestRun(db, request),
+    retryConnection: (request) => retryConnection(db, request),
     executeRun: (tenantId, runId, options) => executeRun(deps, tenantId, runId, options),
     approveRun: (tenantId, runId, approval) => approveRun(db, tenantId, runId, approval),
     discardRun: (tenantId, runId, actor) => discardRun(db, tenantId, runId, actor),

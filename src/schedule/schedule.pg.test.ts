@@ -63,7 +63,9 @@ type Made = { readonly tenantId: TenantId; readonly connectionId: ConnectionId }
 
 async function createConnection(fields: {
   nextRunAt: string | null;
-  cron?: string;
+  cron?: string | null;
+  kind?: string;
+  retries?: number;
   timeZone?: string;
   status?: string;
   jitterSeconds?: number;
@@ -74,10 +76,11 @@ async function createConnection(fields: {
     tenant.tenantId,
     (tx) => tx.sql`
       insert into connections (tenant_id, id, organization_id, kind, name, name_key, settings, policy, status, cron,
-        time_zone, jitter_seconds, next_run_at, created_by)
-      values (${tenant.tenantId}, ${connectionId}, ${tenant.tenantId}, 'ldap', 'c', 'c', '{}', '{}',
-        ${fields.status ?? 'active'}, ${fields.cron ?? '0 * * * *'}, ${fields.timeZone ?? 'UTC'},
-        ${fields.jitterSeconds ?? 0}, ${fields.nextRunAt}, 'system')`,
+        time_zone, jitter_seconds, next_run_at, quarantined_at, quarantine_retries, created_by)
+      values (${tenant.tenantId}, ${connectionId}, ${tenant.tenantId}, ${fields.kind ?? 'ldap'}, 'c', 'c', '{}', '{}',
+        ${fields.status ?? 'active'}, ${fields.cron === undefined ? '0 * * * *' : fields.cron}, ${fields.timeZone ?? 'UTC'},
+        ${fields.jitterSeconds ?? 0}, ${fields.nextRunAt}, ${fields.status === 'quarantined' ? '2026-03-01T08:00:00Z' : null},
+        ${fields.retries ?? 0}, 'system')`,
   );
   return { tenantId: tenant.tenantId, connectionId };
 }
@@ -108,7 +111,9 @@ async function jobsOf(made: Made): Promise<number> {
 /** Ends what is live of this connection; `retire` takes it out of the way of the tests that follow. */
 async function retire(made: Made): Promise<void> {
   await finish(made);
-  await database.db.engine((tx) => tx.sql`update connections set status = 'paused' where id = ${made.connectionId}`);
+  await database.db.engine(
+    (tx) => tx.sql`update connections set status = 'paused', quarantined_at = null where id = ${made.connectionId}`,
+  );
 }
 
 async function finish(made: Made): Promise<void> {
@@ -155,6 +160,29 @@ describe('the tick', () => {
     await scheduleAt('2026-03-01T11:00:01Z').tick();
     expect(await runsOf(made)).toHaveLength(1);
     expect(await nextSlotOf(made)).toBe('2026-03-01T12:00:00.000Z');
+    await retire(made);
+  });
+
+  it('tries a quarantined connection when its pause is over, and plans the next try later than the next slot', async () => {
+    const made = await createConnection({ nextRunAt: '2026-03-01T10:00:00Z', status: 'quarantined', retries: 2 });
+    await scheduleAt('2026-03-01T09:59:59Z').tick();
+    expect(await runsOf(made)).toHaveLength(0);
+    await scheduleAt('2026-03-01T10:00:01Z').tick();
+    expect(await runsOf(made)).toHaveLength(1);
+    // two hours for the third retry, then the first slot of the hourly schedule
+    expect(await nextSlotOf(made)).toBe('2026-03-01T13:00:00.000Z');
+    await retire(made);
+  });
+
+  it('tries one without a schedule that is pushed to, with a run over what waited', async () => {
+    const fields = { nextRunAt: '2026-03-01T10:00:00Z', status: 'quarantined', cron: null, kind: 'scim' };
+    const made = await createConnection(fields);
+    await scheduleAt('2026-03-01T10:00:00Z').tick();
+    const [run] = await database.db.engine(
+      (tx) => tx.sql<{ kind: string }[]>`select kind from runs where connection_id = ${made.connectionId}`,
+    );
+    expect(run?.kind).toBe('object');
+    expect(await nextSlotOf(made)).toBe('2026-03-01T10:30:00.000Z');
     await retire(made);
   });
 

@@ -9,6 +9,7 @@
  */
 import { nextSlot, parseCron } from '../core/cron.ts';
 import type { ConnectionId, RunId, TenantId } from '../core/ids.ts';
+import { quarantineDelayMs } from '../core/quarantine.ts';
 import type { Db, EngineTx } from '../db/db.ts';
 import type { Clock } from '../platform/clock.ts';
 import type { Logger } from '../platform/logger.ts';
@@ -130,7 +131,11 @@ async function startDueRuns(
 
 function nextRunAt(connection: DueConnection, now: Date, random: () => number, logger: Logger): string | null {
   // a clock that was set back must not offer the slot again that was just served
-  const after = new Date(Math.max(now.getTime(), Date.parse(connection.nextRunAt)));
+  const servedMs = Math.max(now.getTime(), Date.parse(connection.nextRunAt));
+  // should this try end without a word (its worker dies), the one after it still comes later than this one did
+  const pauseMs = connection.isQuarantined ? quarantineDelayMs(connection.quarantineRetries + 1, random) : 0;
+  const after = new Date(servedMs + pauseMs);
+  if (connection.cron === null) return after.toISOString();
   try {
     const slot = nextSlot(parseCron(connection.cron), connection.timeZone, after);
     if (slot === null) return null;

@@ -7,20 +7,26 @@ import type { RunJob } from './queue.ts';
 export type DueConnection = {
   readonly tenantId: TenantId;
   readonly connectionId: ConnectionId;
-  readonly cron: string;
+  /** Null: no schedule; what is due is the end of a quarantine's pause. */
+  readonly cron: string | null;
   readonly timeZone: string;
   readonly jitterSeconds: number;
   /** RFC 3339. */
   readonly nextRunAt: string;
+  readonly isQuarantined: boolean;
+  /** Tries since the quarantine began. */
+  readonly quarantineRetries: number;
 };
 
 /** Locks what it answers; connections another tick holds are left to it. */
 export async function selectDueConnections(tx: EngineTx, now: Date, limit: number): Promise<DueConnection[]> {
   const rows = await tx.sql<DueConnection[]>`
     select tenant_id as "tenantId", id as "connectionId", cron, time_zone as "timeZone",
-      jitter_seconds as "jitterSeconds", next_run_at as "nextRunAt"
+      jitter_seconds as "jitterSeconds", next_run_at as "nextRunAt", status = 'quarantined' as "isQuarantined",
+      quarantine_retries as "quarantineRetries"
     from connections
-    where status = 'active' and next_run_at is not null and next_run_at <= ${now.toISOString()} and cron is not null
+    where status in ('active', 'quarantined') and next_run_at is not null and next_run_at <= ${now.toISOString()}
+      and (cron is not null or status = 'quarantined')
     order by next_run_at
     limit ${limit}
     for update skip locked`;

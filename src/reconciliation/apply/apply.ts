@@ -28,25 +28,27 @@ const reducing: ReadonlySet<ChangeClass> = new Set(['revoke', 'suspend', 'remove
 export async function applyPlan(
   scope: ApplyScope,
   inTransaction: <T>(work: (tx: TenantTx) => Promise<T>) => Promise<T>,
-  onProgress: (done: number) => void,
+  /** Between two chunks, none of which is open: what it throws ends the apply there. */
+  onProgress: (done: number, failed: number) => void,
 ): Promise<number> {
   let done = 0;
+  let failed = 0;
   await inTransaction((tx) => setOutdatedAside(tx, scope.runId));
   for (const changeClass of changeClasses) {
     const limit = changeClass === 'key' ? keyRows : chunkRows;
     // chunks follow each other by seq: looking for planned rows from the start would read all applied ones each time
     let afterSeq = 0;
     for (;;) {
-      const rows = await inTransaction(async (tx) => {
-        const chunk = await selectPlanned(tx, scope.runId, changeClass, { afterSeq, limit });
-        await applyChunk(tx, scope, changeClass, chunk);
-        return chunk;
+      const chunk = await inTransaction(async (tx) => {
+        const rows = await selectPlanned(tx, scope.runId, changeClass, { afterSeq, limit });
+        return { rows, failed: await applyChunk(tx, scope, changeClass, rows) };
       });
-      const last = rows.at(-1);
+      const last = chunk.rows.at(-1);
       if (last === undefined) break;
       afterSeq = last.seq;
-      done += rows.length;
-      onProgress(done);
+      done += chunk.rows.length;
+      failed += chunk.failed;
+      onProgress(done, failed);
     }
   }
   return done;
@@ -92,36 +94,40 @@ export async function applyPushed(tx: TenantTx, scope: ApplyScope, seqs: readonl
   return new Set(open.flatMap((row) => (row.anchor === null ? [] : [row.anchor])));
 }
 
+/** Answers how many rows failed. */
 async function applyChunk(
   tx: TenantTx,
   scope: ApplyScope,
   changeClass: ChangeClass,
   rows: readonly Change[],
-): Promise<void> {
-  if (rows.length === 0) return;
+): Promise<number> {
+  if (rows.length === 0) return 0;
   let open = rows;
   if (reducing.has(changeClass)) {
     const seqs = rows.map((row) => row.seq);
     const shielded = await shieldLastAdmin(tx, scope.runId, seqs);
     if (shielded > 0) open = (await selectBySeq(tx, scope.runId, seqs)).filter((row) => row.class === changeClass);
   }
-  for (const [op, ofOp] of Map.groupBy(open, (row) => row.op)) await applyHalving(tx, scope, op, ofOp);
+  let failed = 0;
+  for (const [op, ofOp] of Map.groupBy(open, (row) => row.op)) failed += await applyHalving(tx, scope, op, ofOp);
+  return failed;
 }
 
-async function applyHalving(tx: TenantTx, scope: ApplyScope, op: ChangeOp, rows: readonly Change[]): Promise<void> {
+async function applyHalving(tx: TenantTx, scope: ApplyScope, op: ChangeOp, rows: readonly Change[]): Promise<number> {
   try {
     await tx.sql.savepoint(() => applyRows(tx, scope, op, rows));
+    return 0;
   } catch (error) {
     const code = databaseErrorCode(error);
     if (code === undefined || !code.startsWith('23')) throw error;
     const [only] = rows;
     if (rows.length === 1 && only !== undefined) {
       await setChangeStates(tx, scope.runId, [only.seq], 'failed', describeConstraint(code, error));
-      return;
+      return 1;
     }
     const half = Math.ceil(rows.length / 2);
-    await applyHalving(tx, scope, op, rows.slice(0, half));
-    await applyHalving(tx, scope, op, rows.slice(half));
+    const failed = await applyHalving(tx, scope, op, rows.slice(0, half));
+    return failed + (await applyHalving(tx, scope, op, rows.slice(half)));
   }
 }
 

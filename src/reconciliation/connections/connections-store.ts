@@ -1,5 +1,6 @@
 /** SQL of connections and their role mappings. */
 import { and, asc, eq, isNull } from 'drizzle-orm';
+import { describeStanding } from '../../core/connection-status.ts';
 import type { ConnectionId, OrganizationId, TenantId } from '../../core/ids.ts';
 import { newId } from '../../core/ids.ts';
 import type { GrantableRole } from '../../core/roles.ts';
@@ -19,6 +20,11 @@ export type Connection = {
   readonly name: string;
   readonly status: ConnectionStatus;
   readonly statusReason: string | null;
+  /** Status, reason and what comes next in a sentence; null while there is nothing to say. */
+  readonly statusText: string | null;
+  readonly failedRuns: number;
+  readonly quarantinedAt: string | null;
+  readonly quarantineRetries: number;
   readonly cron: string | null;
   readonly timeZone: string;
   readonly nextRunAt: string | null;
@@ -37,6 +43,10 @@ export function toConnection(row: ConnectionRow): Connection {
     name: row.name,
     status: row.status as ConnectionStatus,
     statusReason: row.statusReason,
+    statusText: describeStanding({ ...row, status: row.status as ConnectionStatus }),
+    failedRuns: row.failedRuns,
+    quarantinedAt: row.quarantinedAt,
+    quarantineRetries: row.quarantineRetries,
     cron: row.cron,
     timeZone: row.timeZone,
     nextRunAt: row.nextRunAt,

@@ -38,6 +38,7 @@ import {
 import { queueObjectRun } from '../run/object-runs.ts';
 import { resolveOrganization, wantedMappings } from './role-mapping-targets.ts';
 import { pushedMappings } from '../push/pushed-mappings.ts';
+import { noQuarantine } from './quarantine.ts';
 
 export type Connectors = ReadonlyMap<ConnectionKind, Connector>;
 
@@ -48,6 +49,8 @@ export type ConnectionsDeps = {
   /** Next slot of a cron expression in a time zone, as ISO text; throws invalid_input for a bad one. */
   readonly nextSlot: (cron: string, timeZone: string, after: Date) => string;
   readonly now: () => Date;
+  /** In [0, 1); Math.random unless given. */
+  readonly random?: () => number;
 };
 
 /** A connection with what a run needs: checked settings, opened secrets, compiled rules. */
@@ -141,6 +144,9 @@ export async function updateConnection(
       ...(hasSecrets ? { secret } : {}),
       organizationId,
       version,
+      // what was wrong may be right now: the next try comes when the schedule says, not when the pause would have ended
+      ...(row.status === 'quarantined' ? { quarantineRetries: 0 } : {}),
+      ...(row.status === 'quarantined' && row.kind === 'scim' ? { nextRunAt: deps.now().toISOString() } : {}),
       ...(isRescoped(await selectVersionDocument(tx, id, row.version), document)
         ? { cursor: null, approvedVersion: firstApproval(document, version) }
         : {}),
@@ -213,7 +219,7 @@ function setStatus(
     const row = await mustFind(tx, id);
     const nextRunAt =
       status === 'active' && row.cron !== null ? deps.nextSlot(row.cron, row.timeZone, deps.now()) : null;
-    await updateConnectionRow(tx, id, { status, statusReason: reason, nextRunAt });
+    await updateConnectionRow(tx, id, { ...noQuarantine, status, statusReason: reason, nextRunAt });
     // pushes of the pause wrote the mirror only
     if (row.kind === 'scim' && status === 'active' && row.status !== 'active')
       await queueObjectRun(tx, id, row.version);

@@ -4,7 +4,7 @@ import type { ConnectionId } from '../../core/ids.ts';
 import { requireId } from '../../core/require-id.ts';
 import { grantableRoles } from '../../core/roles.ts';
 import { connectionKinds, connectionStatuses, runModes } from '../../core/vocabulary.ts';
-import { route, type Route } from '../../platform/route.ts';
+import { route, type Principal, type Route } from '../../platform/route.ts';
 import { connectionParams, facts, full, runBody, textOrNull, view, type RoutesDeps } from '../route-parts.ts';
 
 const connectionBody = z.object({
@@ -14,6 +14,9 @@ const connectionBody = z.object({
   name: z.string(),
   status: z.enum(connectionStatuses),
   statusReason: textOrNull,
+  statusText: textOrNull.describe('Status, reason and what comes next in a sentence; null while all is well.'),
+  failedRuns: z.int().describe('Runs in a row that failed.'),
+  quarantinedAt: textOrNull,
   cron: textOrNull,
   timeZone: z.string(),
   nextRunAt: textOrNull,
@@ -51,6 +54,7 @@ export function connectionRoutes({ reconciliation, dispatch }: RoutesDeps): Rout
         return { ...connection, document: await reconciliation.exportConnection(principal.tenantId, id) };
       },
     }),
+    ...standingRoutes({ reconciliation, dispatch }),
     route({
       method: 'post',
       path: '/connections/:connectionId/runs',
@@ -65,6 +69,60 @@ export function connectionRoutes({ reconciliation, dispatch }: RoutesDeps): Rout
         const { tenantId, actor } = principal;
         await reconciliation.reach.requireConnection(principal, connectionId);
         const runId = await reconciliation.requestRun({ tenantId, connectionId, requestedBy: actor, ...body });
+        await dispatch({ tenantId, runId, connectionId });
+        return reconciliation.getRun(tenantId, runId);
+      },
+    }),
+  ];
+}
+
+/** Pause, resume, and a try of what is in quarantine. */
+function standingRoutes({ reconciliation, dispatch }: RoutesDeps): Route[] {
+  const find = async (params: { connectionId: string }, principal: Principal): Promise<ConnectionId> => {
+    const id = requireId<ConnectionId>(params.connectionId, 'connection');
+    await reconciliation.reach.requireConnection(principal, id);
+    return id;
+  };
+  return [
+    route({
+      method: 'post',
+      path: '/connections/:connectionId/pause',
+      summary: 'Stop scheduled runs, and the one under way at its next chunk.',
+      permission: full,
+      params: connectionParams,
+      body: z.strictObject({ reason: z.string().trim().min(1).max(500) }),
+      response: connectionBody,
+      handler: async ({ params, body }, { principal }) => {
+        const id = await find(params, principal);
+        await reconciliation.pauseConnection(principal.actor, principal.tenantId, id, body.reason);
+        return reconciliation.findConnection(principal.tenantId, id);
+      },
+    }),
+    route({
+      method: 'post',
+      path: '/connections/:connectionId/resume',
+      summary: 'Let scheduled runs happen again, after a pause or a quarantine.',
+      permission: full,
+      params: connectionParams,
+      response: connectionBody,
+      handler: async ({ params }, { principal }) => {
+        const id = await find(params, principal);
+        await reconciliation.resumeConnection(principal.actor, principal.tenantId, id);
+        return reconciliation.findConnection(principal.tenantId, id);
+      },
+    }),
+    route({
+      method: 'post',
+      path: '/connections/:connectionId/retry',
+      summary: 'Try a connection in quarantine now; a run that succeeds ends the quarantine.',
+      permission: full,
+      params: connectionParams,
+      response: runBody,
+      status: 202,
+      handler: async ({ params }, { principal }) => {
+        const connectionId = await find(params, principal);
+        const { tenantId, actor } = principal;
+        const runId = await reconciliation.retryConnection({ tenantId, connectionId, requestedBy: actor });
         await dispatch({ tenantId, runId, connectionId });
         return reconciliation.getRun(tenantId, runId);
       },

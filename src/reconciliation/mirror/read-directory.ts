@@ -45,7 +45,8 @@ export async function readDirectory(options: ReadOptions): Promise<Read> {
  * each third day; a cursor expires after seven days, so six are the end in any case.
  */
 function isFullReadDue({ deps, open }: ReadOptions): boolean {
-  if (open.row.lastFullAt === null) return true;
+  // an increment may be empty and prove nothing: only everything says that the failure is over
+  if (open.row.lastFullAt === null || open.row.status === 'quarantined') return true;
   const ageDays = (deps.now().getTime() - Date.parse(open.row.lastFullAt)) / 86_400_000;
   const baseline = baselineSchema.safeParse(open.row.baseline);
   return ageDays >= (baseline.success && baseline.data.users >= 50_000 ? 3 : 1);

@@ -145,6 +145,14 @@ export async function setChangeStates(
     where tenant_id = ${tx.tenantId} and run_id = ${runId} and seq = any(${seqs as number[]}::int[])`;
 }
 
+/** Rows that will never be applied under this run; returns how many. */
+export async function skipOpenChanges(tx: TenantTx, runId: RunId, why: string): Promise<number> {
+  const result = await tx.sql`
+    update changes set state = 'skipped', error = ${why}
+    where tenant_id = ${tx.tenantId} and run_id = ${runId} and state in ('planned', 'held')`;
+  return result.count;
+}
+
 /** Rows by kind of user change, and by class and state. */
 export async function countChanges(tx: TenantTx, runId: RunId): Promise<ChangeCount[]> {
   const rows = await tx.sql<ChangeCount[]>`

@@ -148,6 +148,28 @@ describe('a paused connection', () => {
   });
 });
 
+describe('a quarantined connection', () => {
+  test('takes pushes into its mirror, changes nobody, and does it by the retry that ends the quarantine', async () => {
+    const provider = await createProvider({ roles: [{ everyone: 'user' }] });
+    const { reconciliation, tenantId, scimId } = provider;
+    await database.db.tenant(
+      tenantId,
+      (tx) => tx.sql`
+        update connections set status = 'quarantined', quarantined_at = now(), failed_runs = 5
+        where tenant_id = ${tenantId} and id = ${scimId}`,
+    );
+    await provider.push((_pushes, say) => say.user('u1'));
+    expect(await provider.users()).toEqual([]);
+    const retry = await reconciliation.retryConnection({ tenantId, connectionId: scimId, requestedBy: 'test' });
+    const run = await reconciliation.executeRun(tenantId, retry, { signal: new AbortController().signal });
+    expect([run.kind, run.status]).toEqual(['object', 'succeeded']);
+    expect(await provider.roles()).toBe(1);
+    expect((await reconciliation.findConnection(tenantId, scimId)).status).toBe('active');
+    await provider.push((_pushes, say) => say.user('u2'));
+    expect(await provider.roles()).toBe(2);
+  });
+});
+
 describe('a changed role mapping of a pushed connection', () => {
   test('reaches the users it has without another push', async () => {
     const provider = await createProvider({ roles: [{ everyone: 'user' }] });

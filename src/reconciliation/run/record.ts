@@ -3,12 +3,17 @@
  * waits already under the same digest goes on waiting under its own id, so that the run a person was shown stays the
  * one to approve, and nobody is told twice.
  */
+import { recordEvent } from '../../audit/audit.ts';
+import { describeError, type RollcallError } from '../../core/errors.ts';
 import type { ConnectionId, RunId } from '../../core/ids.ts';
+import type { RunPhase } from '../../core/vocabulary.ts';
 import type { TenantTx } from '../../db/db.ts';
 import { enqueue } from '../../outbox/outbox.ts';
 import { settleLinks, type ApplyScope } from '../apply/apply.ts';
-import { countChanges, deleteChanges, digestPlan, type ChangeCount } from '../plan/changes.ts';
+import { countChanges, deleteChanges, digestPlan, skipOpenChanges, type ChangeCount } from '../plan/changes.ts';
 import { updateConnectionRow } from '../connections/connections-store.ts';
+import { noteFailure, type QuarantineDeps } from '../connections/quarantine.ts';
+import type { UndoneRun } from '../undo/undo-apply.ts';
 import { finishRun, selectWaiting, supersedeRuns } from './runs-store.ts';
 
 export type Plan = {
@@ -73,6 +78,73 @@ export async function recordApplied(
     connection: scope.connectionName,
     changes: counts,
   });
+}
+
+/** An undo that applied what it planned. Nothing is settled by it: the directory said nothing. */
+export async function recordUndone(
+  tx: TenantTx,
+  scope: ApplyScope,
+  undone: UndoneRun,
+  seconds: Seconds,
+): Promise<void> {
+  const counts = await countChanges(tx, scope.runId);
+  const has = (...states: readonly string[]) => counts.some((row) => states.includes(row.state));
+  const [stored] = await tx.sql<{ guard: Record<string, unknown> | null }[]>`
+    select guard from runs where tenant_id = ${tx.tenantId} and id = ${scope.runId}`;
+  await finishRun(tx, scope.runId, {
+    status: has('failed', 'stale', 'conflict', 'skipped') ? 'partly' : 'succeeded',
+    counts: { changes: counts, seconds },
+    digest: null,
+    guard: stored?.guard ?? null,
+    error: null,
+  });
+  if (!has('applied')) return;
+  await tx.sql`
+    update runs set counts = counts || ${JSON.stringify({ undoneBy: scope.runId })}::jsonb
+    where tenant_id = ${tx.tenantId} and id = ${undone.id}`;
+  const { actor, scope: part } = undone;
+  await recordEvent(tx, {
+    actor,
+    action: 'run.undone',
+    target: `run:${undone.id}`,
+    details: { by: scope.runId, userId: part.userId, requestId: part.requestId },
+  });
+  await enqueue(tx, 'run.undone', {
+    runId: undone.id,
+    by: scope.runId,
+    connection: scope.connectionName,
+    changes: counts,
+  });
+}
+
+export type Failure = { readonly phase: RunPhase; readonly seconds: Seconds; readonly error: RollcallError };
+
+/** What was applied before the fault stands, row by row; the rest of the plan is made anew by the next run. */
+export async function recordFailure(
+  tx: TenantTx,
+  deps: QuarantineDeps,
+  run: { readonly id: RunId; readonly connectionId: ConnectionId },
+  { phase, seconds, error }: Failure,
+): Promise<void> {
+  await skipOpenChanges(tx, run.id, 'The run failed before it came to this.');
+  const counts = await countChanges(tx, run.id);
+  await finishRun(tx, run.id, {
+    status: 'failed',
+    counts: { changes: counts, seconds },
+    digest: null,
+    guard: null,
+    error: {
+      code: error.code,
+      message: error.message,
+      remedy: error.remedy ?? null,
+      raw: error.raw ?? null,
+      phase,
+      retryAfterSeconds: error.retryAfterSeconds ?? null,
+    },
+  });
+  const isTold = await noteFailure(tx, deps, { runId: run.id, connectionId: run.connectionId, error });
+  if (isTold) return;
+  await enqueue(tx, 'run.failed', { runId: run.id, code: error.code, message: describeError(error) });
 }
 
 /** Older plans that say something else can not be approved any more; returns the one that says the same. */

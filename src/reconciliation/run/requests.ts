@@ -5,6 +5,7 @@ import { newId, type ConnectionId, type RunId, type TenantId } from '../../core/
 import type { RunMode } from '../../core/vocabulary.ts';
 import type { Db, TenantTx } from '../../db/db.ts';
 import { mustFind } from '../connections/connections.ts';
+import { requireUnpaused } from './refusals.ts';
 import { insertRun, selectRun, type RunSummary } from './runs-store.ts';
 
 /** An approval is for the plan as it was read; after this it is too old to be meant. */
@@ -30,12 +31,37 @@ export function requestRun(db: Db, request: RunRequest): Promise<RunId> {
         `${connection.name} is pushed to by its identity provider; there is nothing to read.`,
       );
     }
-    if (connection.status === 'paused' && request.mode === 'auto') {
+    if (request.mode === 'auto') requireUnpaused(connection);
+    const id = newId<RunId>();
+    await insertRun(tx, request.tenantId, {
+      id,
+      connectionId: request.connectionId,
+      connectionVersion: connection.version,
+      kind: request.read,
+      mode: request.mode,
+      requestedBy: request.requestedBy,
+      scheduledFor: null,
+    });
+    return id;
+  });
+}
+
+/**
+ * A try of a connection in quarantine, now instead of when its pause ends. Reads everything; of a connection that is
+ * pushed to, settles what waited. Throws connection_state where there is no quarantine, run_live, not_found.
+ */
+export function retryConnection(
+  db: Db,
+  request: Pick<RunRequest, 'tenantId' | 'connectionId' | 'requestedBy'>,
+): Promise<RunId> {
+  return db.tenant(request.tenantId, async (tx) => {
+    const connection = await mustFind(tx, request.connectionId);
+    if (connection.status !== 'quarantined') {
       throw new RollcallError(
         'connection_state',
-        `${connection.name} is paused${connection.statusReason === null ? '' : `: ${connection.statusReason}`}.`,
+        `${connection.name} is not in quarantine: it is ${connection.status}.`,
         {
-          remedy: 'Resume it with: rollcall connections resume. A plan can be made while it is paused.',
+          remedy: 'Start a run instead: rollcall run CONNECTION',
         },
       );
     }
@@ -44,8 +70,8 @@ export function requestRun(db: Db, request: RunRequest): Promise<RunId> {
       id,
       connectionId: request.connectionId,
       connectionVersion: connection.version,
-      kind: request.read,
-      mode: request.mode,
+      kind: connection.kind === 'scim' ? 'object' : 'full',
+      mode: 'auto',
       requestedBy: request.requestedBy,
       scheduledFor: null,
     });
@@ -75,6 +101,7 @@ export function approveRun(db: Db, tenantId: TenantId, runId: RunId, approval: A
       });
     }
     const connection = await mustFind(tx, run.connectionId);
+    if (run.kind !== 'undo') requireUnpaused(connection);
     if (connection.version !== run.connectionVersion) {
       throw new RollcallError('connection_state', `${connection.name} was changed after this plan was made.`, {
         remedy: 'Start a new run: it uses the new settings.',

@@ -2,35 +2,37 @@
  * One run, phase by phase (design.md section 7). Each transaction starts with the fence; the plan is finished and
  * guarded before the first write to a user; a run that is taken over after its plan goes on applying that plan.
  */
-import { hash } from 'node:crypto';
 import { RollcallError, describeError, isRollcallError } from '../../core/errors.ts';
 import type { RunId, TenantId } from '../../core/ids.ts';
 import { baselineSchema, checkPlausibility, type Implausibility } from '../../core/sanity.ts';
+import { grantableRoles, isWithinCeiling } from '../../core/roles.ts';
 import type { RunPhase } from '../../core/vocabulary.ts';
 import { isPassingFailure, type Db, type TenantTx } from '../../db/db.ts';
-import { enqueue } from '../../outbox/outbox.ts';
 import type { Clock } from '../../platform/clock.ts';
 import type { Logger } from '../../platform/logger.ts';
 import { applyPlan, type ApplyScope } from '../apply/apply.ts';
-import { countChanges, deleteChanges, digestPlan } from '../plan/changes.ts';
+import { deleteChanges } from '../plan/changes.ts';
 import { openConnection, type ConnectionsDeps, type OpenConnection } from '../connections/connections.ts';
 import { updateConnectionRow } from '../connections/connections-store.ts';
+import { noteSuccess } from '../connections/quarantine.ts';
 import { decisionContext } from '../plan/decision-context.ts';
-import { guardResult, holdBreaches, holdRun } from '../plan/guards.ts';
+import { judgePlan, type Judgment, type PlanOfRun } from '../plan/judge.ts';
 import { startHeartbeat } from './heartbeat.ts';
 import { measureReading, type ReadingCounts } from '../mirror/measure.ts';
 import { mergeStage, type MirrorCounts } from '../mirror/mirror.ts';
 import { writePlan } from '../plan/plan.ts';
+import { writeUndoPlan } from '../undo/undo-plan.ts';
+import type { UndoneRun } from '../undo/undo-apply.ts';
 import { proveAbsence } from '../mirror/prove.ts';
 import { readDirectory, type Read } from '../mirror/read-directory.ts';
 import { dropOwnStage } from '../mirror/stage.ts';
-import { recordApplied, recordPlan, type Plan } from './record.ts';
+import { recordApplied, recordFailure, recordPlan, recordUndone } from './record.ts';
+import { requireMostlyGood, requireUnpaused } from './refusals.ts';
 import { refreshStatistics } from '../mirror/statistics.ts';
 import {
   beat,
   checkFence,
   claimRun,
-  finishRun,
   handOver,
   isPoisonous,
   selectRun,
@@ -38,8 +40,6 @@ import {
   type ClaimedRun,
   type RunSummary,
 } from './runs-store.ts';
-
-const emptyPlanDigest = hash('sha256', '');
 
 export type Progress = {
   readonly runId: RunId;
@@ -120,10 +120,17 @@ class LiveRun {
         remedy: 'Start a new run: it uses the new settings.',
       });
     }
+    // an undo pauses its connection itself
+    const wouldApply = this.#run.mode === 'auto' || this.#run.isApproved;
+    if (wouldApply && this.#run.kind !== 'undo') requireUnpaused(open.row);
     // a plan that was finished (approved, or being applied when its worker died) is applied as it stands
     if (this.#run.isApproved || this.#run.phase === 'apply' || this.#run.phase === 'record')
       return this.#applyAndRecord(open, null);
     await this.#fenced((tx) => deleteChanges(tx, this.#run.id));
+    if (this.#run.undone !== null) {
+      if ((await this.#planUndo(open, this.#run.undone)) === 'apply') await this.#applyAndRecord(open, null);
+      return;
+    }
     // an object run settles what pushes left open: the mirror is up to date already
     const read = this.#run.kind === 'object' ? null : await this.#read(open);
     const implausible = read === null ? [] : await this.#mirror(open, read);
@@ -202,37 +209,46 @@ class LiveRun {
     });
     await refreshStatistics(this.#deps.db, subjects, ['changes']);
     await this.#enter('guard', { subjects });
-    const outcome = await this.#fenced(async (tx) => {
-      await tx.sql`update runs set is_first = ${isFirst} where tenant_id = ${tx.tenantId} and id = ${this.#run.id}`;
-      const breaches = await holdBreaches(
-        tx,
-        { runId: this.#run.id, connectionId: this.#run.connectionId, isFirstRun: isFirst },
-        open.policy.guards,
-      );
-      if (implausible.length > 0) await holdRun(tx, this.#run.id);
-      const counts = await countChanges(tx, this.#run.id);
-      const digest = await digestPlan(tx, this.#run.id);
-      // a reading that is not plausible waits for a person's word even where it changes nobody
-      return { breaches, counts, digest: digest ?? (implausible.length > 0 ? emptyPlanDigest : null) };
-    });
-    const guard = guardResult(implausible, outcome.breaches);
-    await this.#fenced(async (tx) => {
-      await tx.sql`
-        update runs set digest = ${outcome.digest}, guard = ${guard === null ? null : JSON.stringify(guard)}::jsonb
-        where tenant_id = ${tx.tenantId} and id = ${this.#run.id}`;
-    });
+    const judged = await this.#fenced((tx) => judgePlan(tx, this.#planOf(open, isFirst, implausible)));
     const mustStop = this.#run.mode === 'plan' || isFirst || implausible.length > 0;
-    if (outcome.digest === null || !mustStop) return 'apply';
-    const plan = { counts: outcome.counts, digest: outcome.digest, guard, isHeld: guard !== null };
-    return this.#stopAtPlan(open, read, plan, implausible.length === 0);
+    if (judged.digest === null || !mustStop) {
+      // a person who asked for a plan reads the faults in it; a run that would act on the rest stops here
+      if (this.#run.mode === 'auto' && read !== null) {
+        requireMostlyGood(read.result.counts.problems, read.result.counts.users, 'read');
+      }
+      return 'apply';
+    }
+    return this.#stopAtPlan(open, read, judged, implausible.length === 0);
   }
 
-  async #stopAtPlan(open: OpenConnection, read: Read | null, plan: Plan, isPlausible: boolean): Promise<'done'> {
+  /** The rows of the undone run, turned around; two persons where the connection's changes need two. */
+  async #planUndo(open: OpenConnection, undone: UndoneRun): Promise<'done' | 'apply'> {
+    await this.#enter('decide', {});
+    const { id: runId, connectionId } = this.#run;
+    const grantable = grantableRoles.filter((role) => isWithinCeiling(role, open.connection.ceiling));
+    const subjects = await this.#fenced((tx) =>
+      writeUndoPlan(tx, { runId, undoOf: undone.id, connectionId, scope: undone.scope, grantable }),
+    );
+    await refreshStatistics(this.#deps.db, subjects, ['changes']);
+    await this.#enter('guard', { subjects });
+    const judged = await this.#fenced((tx) => judgePlan(tx, this.#planOf(open, false, [])));
+    const mustStop = this.#run.mode === 'plan' || judged.guard !== null;
+    return judged.digest === null || !mustStop ? 'apply' : this.#stopAtPlan(open, null, judged, true);
+  }
+
+  #planOf(open: OpenConnection, isFirst: boolean, implausible: readonly Implausibility[]): PlanOfRun {
+    const { id: runId, connectionId, kind } = this.#run;
+    return { runId, connectionId, isFirst, isUndo: kind === 'undo', limits: open.policy.guards, implausible };
+  }
+
+  async #stopAtPlan(open: OpenConnection, read: Read | null, judged: Judgment, isPlausible: boolean): Promise<'done'> {
+    const isHeld = judged.guard !== null;
     await this.#fenced(async (tx) => {
-      await recordPlan(tx, this.#scope(open), plan, this.#close());
+      await recordPlan(tx, this.#scope(open), { ...judged, isHeld }, this.#close());
+      await this.#noteSuccess(tx, open);
       if (isPlausible && read !== null && read.result.mode === 'full') await this.#saveBaseline(tx, read.result.counts);
     });
-    this.#log.info({ held: plan.isHeld }, 'run waits for approval');
+    this.#log.info({ held: isHeld }, 'run waits for approval');
     return 'done';
   }
 
@@ -244,20 +260,32 @@ class LiveRun {
     const applied = await applyPlan(
       scope,
       (work) => this.#fenced(work),
-      (done) => this.#report(done, null),
+      (done, failed) => {
+        this.#report(done, null);
+        requireMostlyGood(failed, done, 'applied');
+      },
     );
     await refreshStatistics(this.#deps.db, applied, ['users', 'links', 'grants', 'memberships', 'changes']);
     await this.#enter('record', {});
     await this.#fenced(async (tx) => {
-      await recordApplied(tx, scope, this.#run.connectionVersion, this.#close());
+      if (scope.undone === null) await recordApplied(tx, scope, this.#run.connectionVersion, this.#close());
+      else await recordUndone(tx, scope, scope.undone, this.#close());
       const reading = this.#fullReading(read);
       if (reading !== null) await this.#saveBaseline(tx, reading);
+      await this.#noteSuccess(tx, open);
     });
     this.#log.info({ seconds: this.#seconds }, 'run ended');
   }
 
+  /** An approved plan says nothing about its directory, nor does an object run where there is one to read. */
+  async #noteSuccess(tx: TenantTx, open: OpenConnection): Promise<void> {
+    if (this.#run.isApproved || (this.#run.kind === 'object' && open.row.kind !== 'scim')) return;
+    await noteSuccess(tx, this.#deps, { runId: this.#run.id, connectionId: this.#run.connectionId });
+  }
+
   #scope(open: OpenConnection): ApplyScope {
-    return { runId: this.#run.id, connectionId: this.#run.connectionId, connectionName: open.row.name };
+    const { id: runId, connectionId, undone } = this.#run;
+    return { runId, connectionId, connectionName: open.row.name, undone };
   }
 
   /** Of this execution, or of the one that made the plan which is applied now: approved, it is what later ones compare with. */
@@ -290,23 +318,8 @@ class LiveRun {
     const known =
       error instanceof RollcallError ? error : new RollcallError('internal', describeError(error), { cause: error });
     this.#log.error({ err: error, phase: this.#phase }, 'run failed');
-    await this.#fenced(async (tx) => {
-      await finishRun(tx, this.#run.id, {
-        status: 'failed',
-        counts: { seconds: this.#close() },
-        digest: null,
-        guard: null,
-        error: {
-          code: known.code,
-          message: known.message,
-          remedy: known.remedy ?? null,
-          raw: known.raw ?? null,
-          phase: this.#phase,
-          retryAfterSeconds: known.retryAfterSeconds ?? null,
-        },
-      });
-      await enqueue(tx, 'run.failed', { runId: this.#run.id, code: known.code, message: describeError(known) });
-    });
+    const failure = { phase: this.#phase, seconds: this.#close(), error: known };
+    await this.#fenced((tx) => recordFailure(tx, this.#deps, this.#run, failure));
   }
 
   // ---------------------------------------------------------------- small parts

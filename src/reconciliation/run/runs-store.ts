@@ -4,6 +4,16 @@ import type { ConnectionId, RunId, TenantId } from '../../core/ids.ts';
 import type { RunKind, RunMode, RunPhase, RunStatus } from '../../core/vocabulary.ts';
 import { databaseErrorCode } from '../../db/db.ts';
 import type { EngineTx, TenantTx } from '../../db/db.ts';
+import type { UndoneRun } from '../undo/undo-apply.ts';
+import type { UndoScope } from '../undo/undo-plan.ts';
+
+export type RunApproval = {
+  readonly actor: string;
+  readonly at: string;
+  readonly digest: string;
+  /** Why the host operator did without a second person. */
+  readonly override: string | null;
+};
 
 export type RunSummary = {
   readonly tenantId: TenantId;
@@ -26,6 +36,11 @@ export type RunSummary = {
   readonly digest: string | null;
   readonly guard: Readonly<Record<string, unknown>> | null;
   readonly approvedBy: string | null;
+  /** Who said yes so far; two where the connection asks for two. */
+  readonly approvals: readonly RunApproval[];
+  /** Of an undo: the run it takes back, and what of it. */
+  readonly undoOf: RunId | null;
+  readonly undoScope: UndoScope | null;
   readonly error: Readonly<Record<string, unknown>> | null;
   readonly createdAt: string;
 };
@@ -34,7 +49,8 @@ const selectList = (tx: TenantTx) => tx.sql`
   r.tenant_id as "tenantId", r.id, r.connection_id as "connectionId", n.name as "connectionName",
   r.connection_version as "connectionVersion", r.kind, r.mode, r.status, r.phase, r.epoch, r.requested_by as "requestedBy",
   r.scheduled_for as "scheduledFor", r.started_at as "startedAt", r.heartbeat_at as "heartbeatAt", r.finished_at as "finishedAt",
-  r.is_first as "isFirst", r.counts, r.digest, r.guard, r.approved_by as "approvedBy", r.error, r.created_at as "createdAt"`;
+  r.is_first as "isFirst", r.counts, r.digest, r.guard, r.approved_by as "approvedBy", r.approvals,
+  r.undo_of as "undoOf", r.undo_scope as "undoScope", r.error, r.created_at as "createdAt"`;
 
 export async function selectRun(tx: TenantTx, runId: RunId): Promise<RunSummary | null> {
   const [row] = await tx.sql<RunSummary[]>`
@@ -75,15 +91,17 @@ export type NewRun = {
   readonly mode: RunMode;
   readonly requestedBy: string;
   readonly scheduledFor: string | null;
+  readonly undo?: { readonly of: RunId; readonly scope: UndoScope };
 };
 
 /** Inserts a queued run; throws run_live when the connection has one already (runs_one_live). */
 export async function insertRun(tx: TenantTx | EngineTx, tenantId: TenantId, run: NewRun): Promise<void> {
   try {
     await tx.sql`
-      insert into runs (tenant_id, id, connection_id, connection_version, kind, mode, status, requested_by, scheduled_for)
+      insert into runs (tenant_id, id, connection_id, connection_version, kind, mode, status, requested_by, scheduled_for,
+        undo_of, undo_scope)
       values (${tenantId}, ${run.id}, ${run.connectionId}, ${run.connectionVersion}, ${run.kind}, ${run.mode}, 'queued', ${run.requestedBy},
-        ${run.scheduledFor})`;
+        ${run.scheduledFor}, ${run.undo?.of ?? null}, ${run.undo === undefined ? null : JSON.stringify(run.undo.scope)}::jsonb)`;
   } catch (cause) {
     if (databaseErrorCode(cause) !== '23505') throw cause;
     throw new RollcallError('run_live', 'A run of this connection is queued or running already.', {
@@ -103,6 +121,8 @@ export type ClaimedRun = {
   readonly epoch: number;
   readonly phase: RunPhase | null;
   readonly isApproved: boolean;
+  /** Of an undo: the run whose changes are taken back. */
+  readonly undone: UndoneRun | null;
   readonly counts: Readonly<Record<string, unknown>>;
 };
 
@@ -121,7 +141,9 @@ export async function claimRun(tx: TenantTx, runId: RunId): Promise<ClaimedRun> 
       phase = coalesce(phase, 'claim')
     where tenant_id = ${tx.tenantId} and id = ${runId} and status in ('queued', 'running')
     returning tenant_id as "tenantId", id, connection_id as "connectionId", connection_version as "connectionVersion", kind, mode, epoch,
-      phase, approved_at is not null as "isApproved", counts`;
+      phase, approved_at is not null as "isApproved", counts, case when undo_of is null then null else jsonb_build_object('id', undo_of,
+        'scope', undo_scope, 'actor', coalesce(approved_by, requested_by), 'isUndo', exists (
+          select 1 from runs o where o.tenant_id = runs.tenant_id and o.id = runs.undo_of and o.kind = 'undo')) end as undone`;
   if (row === undefined) {
     throw new RollcallError('run_state', `Run ${runId} is not waiting to be executed.`, {
       remedy: 'See: rollcall runs show',
@@ -192,7 +214,10 @@ export async function finishRun(tx: TenantTx, runId: RunId, result: RunResult): 
     where tenant_id = ${tx.tenantId} and id = ${runId}`;
 }
 
-/** Runs of the connection that wait for a person. */
+/**
+ * Runs of the connection that wait for a person. An undo and a plan from the directory do not stand for each other, nor
+ * do undos of different things.
+ */
 export function selectWaiting(
   tx: TenantTx,
   connectionId: ConnectionId,
@@ -201,6 +226,8 @@ export function selectWaiting(
   return tx.sql<{ id: RunId; digest: string | null }[]>`
     select id, digest from runs
     where tenant_id = ${tx.tenantId} and connection_id = ${connectionId} and id <> ${except} and status in ('planned', 'held')
+      and (undo_of, undo_scope) is not distinct from (
+        select o.undo_of, o.undo_scope from runs o where o.tenant_id = ${tx.tenantId} and o.id = ${except})
     order by id desc`;
 }
 

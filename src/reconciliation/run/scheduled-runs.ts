@@ -6,7 +6,8 @@ type Place = { readonly tenantId: TenantId; readonly connectionId: ConnectionId 
 
 /**
  * Queued runs of these slots; answers those made. A connection with a live run gets none (runs_one_live), nor does a
- * slot that was served (runs_one_slot). `delta` asks for an increment; the run itself reads in full when one is due.
+ * slot that was served (runs_one_slot). `delta` asks for an increment; the run itself reads in full when one is due. What
+ * is pushed to has nothing to read: its run settles what waited while it was in quarantine.
  */
 export async function createScheduledRuns(
   tx: EngineTx,
@@ -16,7 +17,7 @@ export async function createScheduledRuns(
   const rows = runs.map((run) => ({ ...run, runId: newId<RunId>() }));
   return tx.sql<(Place & { runId: RunId })[]>`
     insert into runs (tenant_id, id, connection_id, connection_version, kind, mode, status, scheduled_for, requested_by)
-    select c.tenant_id, wanted."runId", c.id, c.version, 'delta', 'auto', 'queued', wanted."scheduledFor", 'schedule'
+    select c.tenant_id, wanted."runId", c.id, c.version, case c.kind when 'scim' then 'object' else 'delta' end, 'auto', 'queued', wanted."scheduledFor", 'schedule'
     from json_to_recordset(${JSON.stringify(rows)}::json)
       as wanted("tenantId" uuid, "connectionId" uuid, "scheduledFor" timestamptz, "runId" uuid)
     join connections c on c.tenant_id = wanted."tenantId" and c.id = wanted."connectionId"
