@@ -13,11 +13,15 @@ const benches: Readonly<
     what: 'LDAP to memberships: first run, unchanged run, run with 1.5 % churn',
     load: () => import('./sync.ts'),
   },
+  reconcile: {
+    what: 'the engine alone, at 10,000, 100,000 and --users people: first load, unchanged, 1 % changed, memberships',
+    load: () => import('./reconcile.ts'),
+  },
   scim: { what: 'requests a second and percentiles over HTTP, 16 connections', load: () => import('./scim.ts') },
 };
 
 const usage = [
-  'npm run bench -- NAME [--users N] [--groups G] [--requests R] [--connections C]',
+  'npm run bench -- NAME [--users N] [--groups G] [--requests R] [--connections C] [--alone]',
   ...Object.entries(benches).map(([name, { what }]) => `  ${name}: ${what}`),
 ].join('\n');
 
@@ -30,6 +34,7 @@ async function main(args: readonly string[]): Promise<number> {
       groups: { type: 'string', default: '2000' },
       requests: { type: 'string', default: '5000' },
       connections: { type: 'string', default: '16' },
+      alone: { type: 'boolean', default: false },
     },
   });
   const bench = benches[positionals[0] ?? ''];
@@ -42,6 +47,7 @@ async function main(args: readonly string[]): Promise<number> {
     groups: readCount('groups', values.groups),
     requests: readCount('requests', values.requests),
     connections: readCount('connections', values.connections),
+    isAlone: values.alone,
   };
   const loaded = await bench.load();
   await loaded.run(options);

@@ -5,6 +5,8 @@ export type BenchOptions = {
   readonly groups: number;
   readonly requests: number;
   readonly connections: number;
+  /** Only the size asked for, without the smaller ones beside it. */
+  readonly isAlone: boolean;
 };
 
 export type Figure = {
