@@ -84,6 +84,7 @@ export type ChangeClass = (typeof changeClasses)[number];
 export const changeOps = [
   'create',
   'update',
+  'quota_home',
   'reactivate',
   'key',
   'link',

@@ -48,10 +48,15 @@ export const users = pgTable(
     statusChangedAt: instant(),
     /** Out of reach of every directory (design.md promise 4). */
     isProtected: boolean().notNull().default(false),
+    /** Who protected the user and why, in words; null while nobody did. */
+    protectedReason: text(),
+    protectedBy: text(),
     /** attribute -> source that last wrote it: `manual` or `connection:<id>`. */
     provenance: jsonb().$type<Record<string, string>>().notNull().default({}),
-    /** Where this user's draws count; null means the tenant root. */
+    /** Where this user's draws count; null means the tenant root. Its source is `quotaHome` in `provenance`. */
     quotaHomeId: uuid(),
+    /** The organization the user was first added to, by hand or by a directory; null means the tenant root. Never moves. */
+    firstOrganizationId: uuid(),
     version: bigint({ mode: 'number' }).notNull().default(1),
     /** The run that wrote this version; null for a person. A run does not become stale by its own earlier steps. */
     lastRunId: uuid(),
@@ -63,6 +68,10 @@ export const users = pgTable(
     // unique (tenant_id, username_key) is DEFERRABLE INITIALLY IMMEDIATE: in the custom migration
     unique().on(t.tenantId, t.accountId),
     foreignKey({ columns: [t.tenantId, t.quotaHomeId], foreignColumns: [organizations.tenantId, organizations.id] }),
+    foreignKey({
+      columns: [t.tenantId, t.firstOrganizationId],
+      foreignColumns: [organizations.tenantId, organizations.id],
+    }),
     index().on(t.tenantId, t.emailKey),
     index().on(t.tenantId, t.employeeIdKey),
     index().on(t.tenantId, t.displayNameKey),
