@@ -17,6 +17,12 @@ export type DeltaBehavior = {
   emptyPageEvery: number;
   /** Whether users/delta shows a restored user (issue #5821: often it does not). */
   showsRestored: boolean;
+  /** Changes of the past that an incremental round shows once more. */
+  replayedChanges: number;
+  /** Changes that the index behind `ConsistencyLevel: eventual` does not know yet. */
+  indexLag: number;
+  /** How long the token of a list page lives. */
+  listTokenLifetimeMs: number;
   /** Recently deleted objects shown as `@removed` in the initial round. */
   showsRemovedInitially: boolean;
 };
@@ -27,6 +33,9 @@ export const usualBehavior: DeltaBehavior = {
   edgesPerPage: 500,
   emptyPageEvery: 0,
   showsRestored: true,
+  replayedChanges: 0,
+  indexLag: 0,
+  listTokenLifetimeMs: 5 * 60_000,
   showsRemovedInitially: true,
 };
 
@@ -34,7 +43,11 @@ type Item = { readonly id: string; readonly edges: readonly Edge[] };
 type Round = {
   readonly type: ObjectType;
   readonly select: readonly string[];
+  /** `$filter=id eq ...`; empty for everybody. */
+  readonly ids: readonly string[];
   readonly since: number;
+  /** `Prefer: return=minimal`: later rounds say only what changed. */
+  readonly isMinimal: boolean;
   /** Everything up to here is in `items`; what changes later is added when the end is reached. */
   seenUpTo: number;
   items: Item[];
@@ -71,7 +84,9 @@ const defaultProperties: Record<ObjectType, readonly string[]> = {
 /** Selectable, but kept outside the directory store (A1 "Not tracked"). */
 const untracked = new Set(['skills', 'interests', 'mailboxSettings', 'aboutMe', 'birthday']);
 
-export type DeltaRounds = { answer(context: DeltaContext, type: ObjectType, query: string): Reply };
+export type DeltaRequest = { readonly query: string; readonly headers: Readonly<Record<string, string | undefined>> };
+
+export type DeltaRounds = { answer(context: DeltaContext, type: ObjectType, request: DeltaRequest): Reply };
 
 /** Query parameters in the raw form of the URL: tokens must not be decoded. */
 function rawParameters(query: string): Map<string, string> {
@@ -98,6 +113,9 @@ function refuseOptions(parameters: ReadonlyMap<string, string>): Reply | null {
   return isAllowed ? null : graphError(400, 'Request_UnsupportedQuery', 'Only id eq is supported, at most 50 times.');
 }
 
+const page200 = (body: unknown, round: Round): Reply =>
+  json(body, round.isMinimal ? { 'preference-applied': 'return=minimal' } : {});
+
 export function createDeltaRounds(): DeltaRounds {
   const rounds = new Map<string, Round>();
 
@@ -110,16 +128,17 @@ export function createDeltaRounds(): DeltaRounds {
     const value = round.items.slice(offset, offset + size).map((item) => render(context, round, item));
     const next = offset + value.length;
     if (next >= round.items.length && round.seenUpTo < context.state.sequence()) {
-      round.items.push(...changesSince(context, round, round.seenUpTo));
+      // not pushed with a spread: a hundred thousand arguments are more than the stack takes
+      round.items = [...round.items, ...changesSince(context, round, round.seenUpTo)];
       round.seenUpTo = context.state.sequence();
     }
     const metadata = `${context.root}/v1.0/$metadata#${round.type}s`;
     if (next < round.items.length || isEmpty) {
       const skip = context.tokens.seal({ kind: 'skip', round: id, offset: next, page: page + 1 });
-      return json({ '@odata.context': metadata, '@odata.nextLink': `${path}?$skiptoken=${skip}`, value });
+      return page200({ '@odata.context': metadata, '@odata.nextLink': `${path}?$skiptoken=${skip}`, value }, round);
     }
     const delta = sealDelta(context, round);
-    return json({ '@odata.context': metadata, '@odata.deltaLink': `${path}?$deltatoken=${delta}`, value });
+    return page200({ '@odata.context': metadata, '@odata.deltaLink': `${path}?$deltatoken=${delta}`, value }, round);
   };
 
   const start = (context: DeltaContext, round: Round): Reply => {
@@ -131,8 +150,8 @@ export function createDeltaRounds(): DeltaRounds {
   };
 
   return {
-    answer: (context, type, query) => {
-      const parameters = rawParameters(query);
+    answer: (context, type, request) => {
+      const parameters = rawParameters(request.query);
       const refused = refuseOptions(parameters);
       if (refused !== null) return refused;
       const skip = parameters.get('$skiptoken');
@@ -150,11 +169,18 @@ export function createDeltaRounds(): DeltaRounds {
         return graphError(501, 'NotImplemented', 'This operation target is not yet supported.');
       }
       const seenUpTo = context.state.sequence();
-      const round: Round = { type, select, since: 0, seenUpTo, items: [] };
+      const isMinimal = /return=minimal/i.test(request.headers['prefer'] ?? '');
+      const ids = idsOf(parameters);
+      const round: Round = { type, select, ids, since: 0, isMinimal, seenUpTo, items: [] };
       if (delta === undefined) round.items = initialItems(context, round);
       return start(context, round);
     },
   };
+}
+
+function idsOf(parameters: ReadonlyMap<string, string>): readonly string[] {
+  const filter = decodeURIComponent(parameters.get('$filter') ?? '');
+  return [...filter.matchAll(/id eq '([^']+)'/gi)].map((match) => (match[1] ?? '').toLowerCase());
 }
 
 function selectOf(parameters: ReadonlyMap<string, string>, type: ObjectType): readonly string[] {
@@ -186,6 +212,8 @@ function sealDelta(context: DeltaContext, round: Round): string {
     type: round.type,
     tenant: context.tenantId,
     select: round.select.join(','),
+    ids: round.ids.join(','),
+    minimal: round.isMinimal ? 1 : 0,
     at: context.now().getTime(),
     sequence: round.seenUpTo,
     unique: context.random.integer(1e9),
@@ -205,9 +233,13 @@ function resume(
   if (context.now().getTime() - Number(payload['at']) > tokenLifetimeMs) {
     return graphError(400, 'syncStateNotFound', 'The delta token is expired and data must be synchronized again.');
   }
-  const since = Number(payload['sequence']);
+  const since = Math.max(0, Number(payload['sequence']) - context.behavior.replayedChanges);
   const select = String(payload['select']).split(',');
-  const round: Round = { type, select, since, seenUpTo: context.state.sequence(), items: [] };
+  const ids = String(payload['ids'])
+    .split(',')
+    .filter((id) => id !== '');
+  const isMinimal = payload['minimal'] === 1;
+  const round: Round = { type, select, ids, since, isMinimal, seenUpTo: context.state.sequence(), items: [] };
   round.items = changesSince(context, round, since);
   return start(context, round);
 }
@@ -224,7 +256,10 @@ function itemsOf(context: DeltaContext, round: Round, entry: DirectoryEntry, edg
 function initialItems(context: DeltaContext, round: Round): Item[] {
   const { state, behavior, random } = context;
   const entries = [...state.entries.values()].filter(
-    (entry) => entry.type === round.type && (entry.deletion === null || behavior.showsRemovedInitially),
+    (entry) =>
+      entry.type === round.type &&
+      isAskedFor(round, entry) &&
+      (entry.deletion === null || behavior.showsRemovedInitially),
   );
   return random.shuffle(entries).flatMap((entry) => {
     const isShown = (edge: Edge): boolean =>
@@ -233,8 +268,14 @@ function initialItems(context: DeltaContext, round: Round): Item[] {
   });
 }
 
+function isAskedFor(round: Round, entry: DirectoryEntry): boolean {
+  return round.ids.length === 0 || round.ids.includes(entry.id);
+}
+
 function changesSince(context: DeltaContext, round: Round, since: number): Item[] {
-  const changed = [...context.state.entries.values()].filter((entry) => entry.type === round.type);
+  const changed = [...context.state.entries.values()].filter(
+    (entry) => entry.type === round.type && isAskedFor(round, entry),
+  );
   return context.random.shuffle(changed).flatMap((entry) => {
     const edges = [...entry.edges.values()].filter((edge) => edge.changedAt > since);
     if (entry.deletion !== null) return entry.deletion.changedAt > since ? [{ id: entry.id, edges: [] }] : [];
@@ -251,7 +292,7 @@ function render(context: DeltaContext, round: Round, item: Item): Record<string,
   if (entry === undefined || entry.deletion?.kind === 'hard') return { id: item.id, '@removed': { reason: 'deleted' } };
   if (entry.deletion !== null) return { id: item.id, '@removed': { reason: 'changed' } };
   const rendered: Record<string, unknown> = {
-    ...renderProperties(context, entry, round.select),
+    ...renderProperties(context, entry, selectedOf(round, entry)),
     id: entry.id,
   };
   if (item.edges.length > 0) {
@@ -262,6 +303,12 @@ function render(context: DeltaContext, round: Round, item: Item): Record<string,
     }));
   }
   return rendered;
+}
+
+/** In minimal mode an object that was known already shows only what changed; null then means cleared (A1). */
+function selectedOf(round: Round, entry: DirectoryEntry): readonly string[] {
+  if (!round.isMinimal || round.since === 0 || entry.createdAt > round.since) return round.select;
+  return round.select.filter((name) => (entry.properties.get(name)?.changedAt ?? 0) > round.since);
 }
 
 /** Never set = absent, cleared = null. With User.ReadBasic.All only the basic properties have values. */

@@ -10,15 +10,21 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Socket } from 'node:net';
 import type { AddressInfo } from 'node:net';
 import { createDeltaRounds, usualBehavior } from './delta-rounds.ts';
-import type { DeltaBehavior, DeltaContext } from './delta-rounds.ts';
+import type { DeltaBehavior } from './delta-rounds.ts';
 import type { Fault, RouteName } from './faults.ts';
-import { connectionFaults, createFaultQueue, spoil } from './faults.ts';
+import { answerBatch } from './batch.ts';
+import { createEnterpriseApp } from './enterprise-app.ts';
+import type { EnterpriseApp } from './enterprise-app.ts';
+import { connectionFaults, createFaultQueue, isReplacement, spoil } from './faults.ts';
+import type { GraphRequest } from './graph-request.ts';
+import type { GraphContext } from './graph-routes.ts';
 import { answerGraph, routeOf } from './graph-routes.ts';
 import { createOpaqueTokens } from './opaque-tokens.ts';
 import type { Random } from './random.ts';
 import { createRandom } from './random.ts';
 import type { Reply } from './reply.ts';
 import { graphError } from './reply.ts';
+import { send } from './send.ts';
 import type { TenantState } from './tenant-state.ts';
 import { createTenantState } from './tenant-state.ts';
 import type { ThrottleLimit } from './throttle.ts';
@@ -47,6 +53,8 @@ export type EntraSimulator = {
   readonly app: AppRegistration;
   readonly caPem: string;
   readonly tenant: TenantState;
+  /** The application whose roles are assigned; not the one that reads. */
+  readonly enterpriseApp: EnterpriseApp;
   readonly random: Random;
   readonly behavior: DeltaBehavior;
   readonly requests: readonly LoggedRequest[];
@@ -76,6 +84,7 @@ type Shared = {
   readonly tenantId: string;
   readonly app: AppRegistration;
   readonly tenant: TenantState;
+  readonly enterpriseApp: EnterpriseApp;
   readonly random: Random;
   readonly behavior: DeltaBehavior;
   readonly tokens: ReturnType<typeof createOpaqueTokens>;
@@ -96,6 +105,8 @@ function createShared(options: SimulatorOptions): Shared {
     secretExpiresAt: null,
     certificates: [],
     federatedCredentials: [],
+    isInTenant: true,
+    otherSecrets: [],
     isEnabled: true,
     hasConsent: true,
     isBlockedByPolicy: false,
@@ -110,6 +121,8 @@ function createShared(options: SimulatorOptions): Shared {
     app,
     random,
     tenant: createTenantState(random),
+    // of its own chance, so that it does not change who is in the tenant of a seed
+    enterpriseApp: createEnterpriseApp(createRandom((options.seed ?? 1) + 1_000_003)),
     behavior: { ...usualBehavior, ...options.behavior },
     tokens: createOpaqueTokens(`key of seed ${options.seed ?? 1}`),
     deltas: createDeltaRounds(),
@@ -122,11 +135,32 @@ function createShared(options: SimulatorOptions): Shared {
   };
 }
 
+/** A request with a good token; a part of a batch as much as one on its own. */
+function answerOne(shared: Shared, context: GraphContext, request: GraphRequest): Reply {
+  const route = routeOf(request.path);
+  const query = decodeURIComponent(request.query);
+  const refused = shared.throttle.refuse(route, query);
+  if (refused !== null) return refused;
+  const reply =
+    route === 'batch' && request.method === 'POST'
+      ? answerBatch(request.body, shared.random, (part) => answerPart(shared, context, part))
+      : answerGraph(context, request);
+  return { ...reply, headers: { ...shared.throttle.headersFor(route, query), ...reply.headers } };
+}
+
+function answerPart(shared: Shared, context: GraphContext, part: GraphRequest): Reply {
+  const route = routeOf(part.path);
+  const fault = route === 'batch' ? null : shared.faults.take(route);
+  if (fault === null || !isReplacement(fault.type)) return answerOne(shared, context, part);
+  return spoil(fault, `${shared.root}/v1.0${part.path}`, () => answerOne(shared, context, part));
+}
+
 function answerRequest(shared: Shared, route: RouteName, request: LoggedRequest, url: URL): Reply {
   const tenantId = url.pathname.split('/')[1] ?? '';
   const signIn = { ...shared, graphRoot: shared.root, random: () => shared.random.next() };
   if (route === 'token') return answerToken(signIn, tenantId, request.body, shared.refusedWith);
   if (route === 'openid') return answerOpenId(signIn, tenantId);
+  shared.tenant.tick();
   const token = shared.tokens.open(String(request.headers['authorization'] ?? '').replace(/^Bearer /, ''));
   if (token?.['kind'] !== 'access' || Number(token['until']) <= shared.now().getTime()) {
     return graphError(401, 'InvalidAuthenticationToken', 'Access token is empty, expired or not valid.', {
@@ -134,14 +168,14 @@ function answerRequest(shared: Shared, route: RouteName, request: LoggedRequest,
         'Bearer realm="", authorization_uri="https://login.microsoftonline.com/common/oauth2/authorize"',
     });
   }
-  const context: DeltaContext = {
+  const context: GraphContext = {
     ...shared,
     state: shared.tenant,
     permissions: new Set(String(token['permissions']).split(' ')),
   };
-  return answerGraph(context, shared.deltas, {
+  return answerOne(shared, context, {
     method: request.method,
-    path: url.pathname.slice('/v1.0'.length),
+    path: decodeURI(url.pathname.slice('/v1.0'.length)),
     query: request.url.split('?')[1] ?? '',
     headers: Object.fromEntries(Object.entries(request.headers).map(([name, value]) => [name, String(value ?? '')])),
     body: request.body,
@@ -160,45 +194,8 @@ async function readBody(incoming: IncomingMessage): Promise<string> {
   return Buffer.concat(chunks).toString('utf8');
 }
 
-function send(outgoing: ServerResponse, reply: Reply, fault: Fault | null, reset: () => void): void {
-  const text = typeof reply.body === 'string' ? reply.body : JSON.stringify(reply.body);
-  const body = Buffer.from(text, 'utf8');
-  const headers = { 'content-type': 'application/json', 'x-ms-resource-unit': '1', ...reply.headers };
-  if (fault?.type === 'hang') return;
-  if (fault?.type === 'reset') {
-    reset();
-    return;
-  }
-  outgoing.writeHead(reply.status, {
-    ...headers,
-    ...(fault?.type === 'huge' ? {} : { 'content-length': body.length }),
-  });
-  if (fault?.type === 'reset_in_body' || fault?.type === 'truncated') {
-    const isReset = fault.type === 'reset_in_body';
-    outgoing.write(body.subarray(0, Math.floor(body.length / 2)), () =>
-      isReset ? reset() : outgoing.socket?.destroy(),
-    );
-    return;
-  }
-  if (fault?.type === 'huge') writeHuge(outgoing);
-  else outgoing.end(body);
-}
-
-/** 100 MB of white space, valid JSON if anybody ever waited for its end. */
-function writeHuge(outgoing: ServerResponse): void {
-  const block = Buffer.alloc(1024 * 1024, 0x20);
-  let left = 100;
-  const more = (): void => {
-    if (outgoing.destroyed) return;
-    if (left === 0) {
-      outgoing.end('{}');
-      return;
-    }
-    left -= 1;
-    outgoing.write(block, more);
-  };
-  more();
-}
+/** A stand-alone simulator may serve for days. */
+const mostLoggedRequests = 20_000;
 
 async function handle(
   shared: Shared,
@@ -217,9 +214,13 @@ async function handle(
     body,
   };
   shared.requests.push(logged);
+  if (shared.requests.length > mostLoggedRequests) shared.requests.splice(0, mostLoggedRequests / 2);
   const fault = shared.faults.take(route);
-  const answer = (): Reply =>
-    shared.throttle.refuse(route, decodeURIComponent(url.search)) ?? answerRequest(shared, route, logged, url);
+  const answer = (): Reply => {
+    const reply = answerRequest(shared, route, logged, url);
+    // every answer carries the time of the service: clients compare it with theirs
+    return { ...reply, headers: { date: shared.now().toUTCString(), ...reply.headers } };
+  };
   const isSpoiled = fault !== null && !connectionFaults.has(fault.type);
   send(outgoing, isSpoiled ? spoil(fault, `${shared.root}${logged.url}`, answer) : answer(), fault, reset);
 }
@@ -254,6 +255,7 @@ export async function startEntraSimulator(options: SimulatorOptions = {}): Promi
     app: shared.app,
     caPem: testCaPem,
     tenant: shared.tenant,
+    enterpriseApp: shared.enterpriseApp,
     random: shared.random,
     behavior: shared.behavior,
     requests: shared.requests,

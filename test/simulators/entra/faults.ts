@@ -10,10 +10,16 @@ export const routeNames = [
   'users',
   'groups',
   'groups/members',
+  'groups/transitiveMembers',
   'users/$count',
   'groups/$count',
   'getByIds',
   'organization',
+  'servicePrincipals',
+  'appRoleAssignedTo',
+  'applications',
+  'deletedItems',
+  'batch',
   'unknown',
 ] as const;
 export type RouteName = (typeof routeNames)[number];
@@ -22,6 +28,7 @@ export type FaultType =
   | 'server_error'
   | 'bad_gateway_html'
   | 'unavailable'
+  | 'gateway_timeout'
   | 'throttle'
   | 'html'
   | 'empty_object'
@@ -43,9 +50,14 @@ export type FaultType =
   | 'duplicate_ids'
   | 'member_without_type'
   | 'huge'
+  | 'drip'
+  | 'gzip'
+  | 'gzip_bomb'
+  | 'json_bomb'
   | 'not_found'
   | 'expired_page_token'
   | 'gone'
+  | 'gone_sync_state'
   | 'sync_state_not_found';
 
 export type Fault = {
@@ -95,6 +107,10 @@ export const connectionFaults: ReadonlySet<FaultType> = new Set([
   'reset_in_body',
   'hang',
   'huge',
+  'drip',
+  'gzip',
+  'gzip_bomb',
+  'json_bomb',
 ]);
 
 const html = '<!DOCTYPE html><html><body>Please sign in to the proxy.</body></html>';
@@ -124,6 +140,7 @@ const replacements: Partial<Record<FaultType, (fault: Fault, requestUrl: string)
   server_error: () => graphError(500, 'InternalServerError', 'Something went wrong.'),
   bad_gateway_html: () => ({ status: 502, headers: { 'content-type': 'text/html' }, body: html }),
   unavailable: (fault) => graphError(503, 'ServiceUnavailable', 'Try again later.', retryAfterHeader(fault, null)),
+  gateway_timeout: () => graphError(504, 'GatewayTimeout', 'The upstream server did not answer.'),
   throttle: (fault) =>
     graphError(429, 'TooManyRequests', 'Please retry again later.', {
       'x-ms-throttle-information': 'ResourceUnitLimitExceeded',
@@ -139,6 +156,8 @@ const replacements: Partial<Record<FaultType, (fault: Fault, requestUrl: string)
     graphError(400, 'Directory_ExpiredPageToken', 'The specified page token value has expired.'),
   gone: (_fault, url) =>
     graphError(410, 'resyncRequired', 'Resync required.', { location: `${url.split('?')[0]}?$deltatoken=` }),
+  // as seen in microsoft-graph-docs issue 2350: the capital S, and no Location
+  gone_sync_state: () => graphError(410, 'SyncStateNotFound', 'The sync state generation is not found.'),
   sync_state_not_found: () =>
     graphError(400, 'syncStateNotFound', 'The delta token is expired and data must be synchronized again.'),
 };
@@ -177,6 +196,11 @@ const spoilers: Partial<Record<FaultType, Spoiler>> = {
       return members === undefined ? item : { ...item, 'members@delta': members.map(({ id }) => ({ id })) };
     }),
 };
+
+/** Whether the fault is an answer of its own, which needs no page to spoil. */
+export function isReplacement(type: FaultType): boolean {
+  return replacements[type] !== undefined;
+}
 
 /** The answer as the fault leaves it. `requestUrl` is the whole URL that was asked. */
 export function spoil(fault: Fault, requestUrl: string, answer: () => Reply): Reply {

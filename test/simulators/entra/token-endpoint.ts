@@ -12,6 +12,10 @@ export type AppRegistration = {
   /** PEM of the registered certificates. */
   certificates: readonly string[];
   federatedCredentials: readonly FederatedCredential[];
+  /** False: registered in another tenant, with only its service principal here. */
+  isInTenant: boolean;
+  /** Further secrets of the registration, as it shows them. */
+  otherSecrets: readonly { readonly hint: string | null; readonly endDateTime: string }[];
   isEnabled: boolean;
   hasConsent: boolean;
   isBlockedByPolicy: boolean;
