@@ -31,8 +31,38 @@ export type Samba = {
   readonly usersDn: string;
   readonly adminDn: string;
   readonly adminPassword: string;
+  /** Gives an account the right Replicating Directory Changes on the domain, which DirSync needs. */
+  allowReplication(accountDn: string): Promise<void>;
+  /** Lets everybody who signed in see what was deleted (`dsacls "CN=Deleted Objects,..." /g user:LCRP` on Windows). */
+  showDeletedObjects(): Promise<void>;
   stop(): Promise<void>;
 };
+
+function toolOf(samba: string): string {
+  return samba.replace(/sbin\/samba$/, 'bin/samba-tool');
+}
+
+const showDeletedScript = `
+import sys, ldb
+from samba.samdb import SamDB
+from samba.param import LoadParm
+from samba.auth import system_session
+from samba.dcerpc import security
+from samba.ndr import ndr_unpack, ndr_pack
+folder, dn = sys.argv[1:3]
+lp = LoadParm()
+lp.load(folder + '/etc/smb.conf')
+db = SamDB(url=folder + '/private/sam.ldb', lp=lp, session_info=system_session())
+domain = security.dom_sid(db.get_domain_sid())
+controls = ['show_deleted:1', 'sd_flags:1:4']
+name = 'nTSecurityDescriptor'
+[found] = db.search(dn, scope=ldb.SCOPE_BASE, attrs=[name], controls=controls)
+text = ndr_unpack(security.descriptor, found[name][0]).as_sddl(domain)
+change = ldb.Message(ldb.Dn(db, dn))
+after = security.descriptor.from_sddl(text + '(A;;LCRP;;;AU)', domain)
+change[name] = ldb.MessageElement(ndr_pack(after), ldb.FLAG_MOD_REPLACE, name)
+db.modify(change, controls)
+`;
 
 export async function startSamba(): Promise<Samba> {
   if (sambaPath === undefined || toolPath === undefined) throw new Error('samba is not installed.');
@@ -127,6 +157,16 @@ async function startIn(folder: string, samba: string, host: string): Promise<Sam
     usersDn: `CN=Users,${baseDn}`,
     adminDn: `CN=Administrator,CN=Users,${baseDn}`,
     adminPassword,
+    async allowReplication(accountDn) {
+      const database = join(folder, 'private', 'sam.ldb');
+      const right = ['--car=get-changes', '--action=allow', `--objectdn=${baseDn}`, `--trusteedn=${accountDn}`];
+      await run(toolOf(samba), ['dsacl', 'set', '-s', join(folder, 'etc', 'smb.conf'), `--URL=${database}`, ...right]);
+    },
+    async showDeletedObjects() {
+      // samba-tool does not find the container, but the Python it is written in can do it
+      const python = /^#!\s*(\S+)/.exec(readFileSync(toolOf(samba), 'utf8'))?.[1] ?? '/usr/bin/python3';
+      await run(python, ['-c', showDeletedScript, folder, `CN=Deleted Objects,${baseDn}`]);
+    },
     async stop() {
       await server.stop();
       rmSync(folder, { recursive: true, force: true });

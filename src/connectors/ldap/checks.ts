@@ -152,8 +152,8 @@ async function countEntries(
 }
 
 async function checkUsers(directory: Directory, { settings }: Access): Promise<Outcome> {
-  const { idAttribute, disabledAttributes } = directory.profile;
-  const wanted = [idAttribute, 'cn', ...disabledAttributes];
+  const { idAttribute, accounts } = directory.profile;
+  const wanted = [idAttribute, 'cn', ...accounts.attributes];
   const found = await countEntries(directory, directory.users, wanted, settings.pageSize, 'reading users');
   if (found.count === 0) {
     return warning(`No entry below ${directory.users.base} matches the user filter.`, { count: 0 });

@@ -6,21 +6,22 @@ const octetString = 0x04;
 export const controlOids = {
   paged: '1.2.840.113556.1.4.319',
   extendedDn: '1.2.840.113556.1.4.529',
+  showDeleted: '1.2.840.113556.1.4.417',
   dirSync: '1.2.840.113556.1.4.841',
   syncRequest: '1.3.6.1.4.1.4203.1.9.1.1',
 } as const;
 
 /** Any control whose value is known as bytes. */
 export class ValueControl extends Control {
-  readonly #value: Buffer;
+  readonly #value: Buffer | null;
 
-  constructor(oid: string, value: Buffer, critical: boolean) {
+  constructor(oid: string, value: Buffer | null, critical: boolean) {
     super(oid, { critical });
     this.#value = value;
   }
 
   override writeControl(writer: BerWriter): void {
-    writer.writeBuffer(this.#value, octetString);
+    if (this.#value !== null) writer.writeBuffer(this.#value, octetString);
   }
 }
 

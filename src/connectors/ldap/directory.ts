@@ -81,7 +81,15 @@ export async function fetchRootDse(session: LdapSession, { vendor }: LdapSetting
       raw: 'no root DSE',
     });
   }
-  return { vendor, vendorText: null, namingContexts: [], supportedControls: new Set() };
+  return {
+    vendor,
+    vendorText: null,
+    namingContexts: [],
+    supportedControls: new Set(),
+    dsServiceName: null,
+    highestCommittedUsn: null,
+    currentTime: null,
+  };
 }
 
 export function describeDirectory(session: LdapSession, rootDse: RootDse, settings: LdapSettings): Directory {

@@ -29,6 +29,9 @@ function attributeName(spelling: string): AttributeName {
 
 export type IncompleteRange = { readonly attribute: string; readonly next: number };
 
+/** One `attribute;range=first-last` as sent; `last` null is `*`. `at` is its place among the entry's attributes. */
+type RangePart = { readonly key: string; readonly first: number; readonly last: number | null; readonly at: number };
+
 export class LdapEntry {
   readonly dn: string;
   readonly #bytes: Buffer;
@@ -38,6 +41,7 @@ export class LdapEntry {
   /** Pairs of start and end offsets of values. */
   readonly #spans: number[] = [];
   #replaced: Map<string, Buffer[]> | null = null;
+  #ranges: RangePart[] | null = null;
   /** Attributes the server cut off; the session folds them before anybody sees the entry. */
   incomplete: IncompleteRange[] | null = null;
 
@@ -69,6 +73,10 @@ export class LdapEntry {
     }
     // AD answers `member` empty beside `member;range=0-1499`: the empty one says nothing.
     if (isEmpty) return;
+    if (range !== null) {
+      this.#ranges ??= [];
+      this.#ranges.push({ key: name.key, ...range, at: this.#keys.length });
+    }
     this.#keys.push(name.key);
     this.#starts.push(this.#spans.length);
     while (reader.start < setEnd) {
@@ -87,13 +95,22 @@ export class LdapEntry {
     const replaced = this.#replaced?.get(key);
     if (replaced !== undefined) return replaced;
     const index = this.#keys.indexOf(key);
+    return index === -1 ? [] : this.#valuesAt(index);
+  }
+
+  #valuesAt(index: number): Buffer[] {
     const found: Buffer[] = [];
-    if (index === -1) return found;
     const end = this.#starts[index + 1] ?? 0;
     for (let at = this.#starts[index] ?? 0; at < end; at += 2) {
       found.push(this.#bytes.subarray(this.#spans[at], this.#spans[at + 1]));
     }
     return found;
+  }
+
+  /** The parts of an attribute that came with ranges; DirSync uses them to tell added from removed values. */
+  ranges(key: string): { first: number; last: number | null; texts: string[] }[] {
+    const parts = this.#ranges?.filter((part) => part.key === key) ?? [];
+    return parts.map(({ first, last, at }) => ({ first, last, texts: this.#valuesAt(at).map(String) }));
   }
 
   texts(key: string): string[] {

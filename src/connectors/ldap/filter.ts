@@ -83,6 +83,15 @@ export function escapeFilterValue(value: Buffer): string {
   return text;
 }
 
+/** Lower-case names of the attributes and matching rules that the text of a valid filter mentions. */
+export function namesInFilter(text: string): ReadonlySet<string> {
+  const names = new Set<string>();
+  for (const [, head = ''] of text.matchAll(/\(\s*([^()&|!=]+?)\s*[~<>]?=/g)) {
+    for (const name of head.split(':')) if (name.trim() !== '') names.add(name.trim().toLowerCase());
+  }
+  return names;
+}
+
 const maxDepth = 50;
 const attributePattern = /^(?:[A-Za-z][A-Za-z0-9-]*|\d+(?:\.\d+)+)(?:;[A-Za-z0-9-]+)*$/;
 const rulePattern = /^(?:[A-Za-z][A-Za-z0-9-]*|\d+(?:\.\d+)+)$/;

@@ -2,11 +2,12 @@
 import { Attribute, Change, Client } from 'ldapts';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { openDirectoryHandle } from '../../../test/servers/directory-handle.ts';
-import type { DirectoryDialect, OpenHandle } from '../../../test/servers/directory-handle.ts';
+import type { OpenHandle } from '../../../test/servers/directory-handle.ts';
 import { startByteCutter } from '../../../test/servers/byte-cutter.ts';
 import { freePort } from '../../../test/servers/process.ts';
 import { isSambaInstalled, startSamba } from '../../../test/servers/samba.ts';
 import type { Samba } from '../../../test/servers/samba.ts';
+import { addServiceAccount, sambaDialect, servicePassword } from '../../../test/servers/samba-directory.ts';
 import { createDialer } from '../../platform/dialer.ts';
 import { Secret } from '../../platform/secrets.ts';
 import { describeConnectorConformance, readAll } from '../contract/conformance.ts';
@@ -21,44 +22,6 @@ if (!isSambaInstalled())
 const connector = ldapConnector({ dialer: createDialer({ allowPrivateRanges: ['127.0.0.0/8'] }) });
 type Fixture = ConformanceFixture<LdapSettings, LdapSecrets>;
 
-const servicePassword = 'Service-secret-canary-1';
-
-function dialectOf(server: Samba): DirectoryDialect {
-  return {
-    peopleDn: server.usersDn,
-    groupsDn: server.usersDn,
-    idAttribute: 'objectGUID',
-    readAnchor: (value) => guidText(value) ?? '',
-    userAttributes: (number, name) => ({
-      objectClass: 'user',
-      sAMAccountName: `u${number}`,
-      displayName: name,
-      userAccountControl: '544', // normal account, no password needed
-    }),
-    groupAttributes: (number, name) => ({ objectClass: 'group', sAMAccountName: `g${number}`, displayName: name }),
-    disabled: { attribute: 'userAccountControl', value: '546' },
-    noMember: null,
-  };
-}
-
-/** An ordinary user: no rights beyond those everybody in the domain has. */
-async function addServiceAccount(server: Samba): Promise<string> {
-  const dn = `CN=svc-sync,${server.usersDn}`;
-  const client = new Client({ url: server.tlsUrl, tlsOptions: { ca: server.caPem }, timeout: 20_000 });
-  await client.bind(server.adminDn, server.adminPassword);
-  await client.add(dn, {
-    objectClass: 'user',
-    sAMAccountName: 'svc-sync',
-    userPrincipalName: 'svc-sync@ad.example.test',
-  });
-  const password = new Attribute({ type: 'unicodePwd', values: [Buffer.from(`"${servicePassword}"`, 'utf16le')] });
-  await client.modify(dn, new Change({ operation: 'replace', modification: password }));
-  const enabled = new Attribute({ type: 'userAccountControl', values: ['512'] });
-  await client.modify(dn, new Change({ operation: 'replace', modification: enabled }));
-  await client.unbind();
-  return dn;
-}
-
 async function openFixture(): Promise<Fixture & { readonly server: Samba; readonly directory: OpenHandle }> {
   const server = await startSamba();
   await addServiceAccount(server);
@@ -70,7 +33,10 @@ async function openFixture(): Promise<Fixture & { readonly server: Samba; readon
     pageSize: 50,
   });
   const admin = { url: server.tlsUrl, dn: server.adminDn, password: server.adminPassword, caPem: server.caPem };
-  const directory = await openDirectoryHandle(admin, dialectOf(server));
+  const directory = await openDirectoryHandle(
+    admin,
+    sambaDialect(server, (value) => guidText(value) ?? ''),
+  );
   return {
     server,
     connector,

@@ -1,14 +1,18 @@
 /**
  * connectors/ldap: reads users and groups from LDAP directories: Active Directory, Samba, OpenLDAP, 389 Directory Server,
- * FreeIPA and others. Every read is full and happens on one connection bound once (session.ts); whatever is not proven
- * to be whole is an error, because absence in a full read makes people leave.
+ * FreeIPA and others. A read happens on one connection bound once (session.ts); whatever is not proven to be whole is an
+ * error, because absence in a full read makes people leave. Every read is full unless the settings ask for increments.
  */
 import { RollcallError } from '../../core/errors.ts';
 import type { AbsenceVerdict, Connector, DirectoryEvent, ReadRequest, TestStep } from '../contract/contract.ts';
 import { checkDirectory } from './checks.ts';
+import { openCursor } from './cursor.ts';
+import { readDelta } from './delta-read.ts';
 import { openDirectory, withNamingContexts } from './directory.ts';
 import type { Access, Directory, LdapDeps } from './directory.ts';
 import { readFull } from './full-read.ts';
+import { bindingOf } from './increments.ts';
+import type { ReadOptions } from './objects.ts';
 import { mappingsOf } from './profiles.ts';
 import { proveBySearch } from './proof.ts';
 import { ldapSecrets, ldapSettings, portOf } from './settings.ts';
@@ -40,11 +44,10 @@ async function* readEvents(
   deps: LdapDeps,
   request: ReadRequest<LdapSettings, LdapSecrets>,
 ): AsyncGenerator<DirectoryEvent> {
-  const { settings, signal, attributes } = request;
+  const { signal } = request;
   const directory = await translated(() => openDirectory(deps, request), signal);
-  const { pageSize, readGroups, userNameAttribute } = settings;
-  const now = (deps.now ?? (() => new Date()))();
-  const batches = readFull({ directory, pageSize, readGroups, userNameAttribute, attributes, now });
+  const options = readOptionsOf(deps, request, directory);
+  const batches = readBatches(options, request);
   try {
     for (;;) {
       const { done, value } = await translated(() => nextBatch(batches, directory), signal);
@@ -60,8 +63,35 @@ async function* readEvents(
   }
 }
 
+function readOptionsOf(
+  deps: LdapDeps,
+  { settings, attributes }: Pick<ReadRequest<LdapSettings, LdapSecrets>, 'settings' | 'attributes'>,
+  directory: Directory,
+): ReadOptions {
+  const { pageSize, readGroups, userNameAttribute, lockedAccounts } = settings;
+  const now = (deps.now ?? (() => new Date()))();
+  return { directory, pageSize, readGroups, userNameAttribute, lockedAccounts, attributes, now };
+}
+
+/** A connection without increments answers a delta request by a full read. */
+async function* readBatches(
+  options: ReadOptions,
+  { settings, mode, cursor }: ReadRequest<LdapSettings, LdapSecrets>,
+): AsyncGenerator<DirectoryEvent[], void> {
+  if (mode === 'full' || settings.increments === 'off' || cursor === null) {
+    yield* readFull(options, settings.increments);
+    return;
+  }
+  const binding = await bindingOf(options);
+  const from = binding === null ? 'The server does not say which one it is.' : openCursor(cursor, binding);
+  if (typeof from === 'string') yield [{ type: 'reset', reason: from }];
+  else if (settings.increments !== 'auto' && settings.increments !== from.position.by) {
+    yield [{ type: 'reset', reason: 'The way in which changes are read was set differently.' }];
+  } else yield* readDelta(options, from);
+}
+
 async function nextBatch(
-  batches: ReturnType<typeof readFull>,
+  batches: ReturnType<typeof readBatches>,
   directory: Directory,
 ): Promise<IteratorResult<DirectoryEvent[], void>> {
   try {

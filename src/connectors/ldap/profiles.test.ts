@@ -2,6 +2,7 @@ import { describe, expect, test } from 'vitest';
 import { entryBytes } from '../../../test/servers/fake-ldap.ts';
 import type { Attributes } from '../../../test/servers/fake-ldap.ts';
 import { createDialer } from '../../platform/dialer.ts';
+import { activityOf } from './account-state.ts';
 import { LdapEntry } from './entry.ts';
 import { ldapConnector } from './ldap.ts';
 import { anchorFormOf, profileOf, readRootDse } from './profiles.ts';
@@ -19,7 +20,8 @@ const settings = (more: Record<string, unknown> = {}): LdapSettings => ldapSetti
 const now = new Date('2026-01-01T00:00:00Z');
 
 function activity(vendor: LdapVendor, attributes: Attributes, more: Record<string, unknown> = {}): string | null {
-  return profileOf(vendor, settings(more)).activity(entry(attributes), now).inactiveReason;
+  const { lockedAccounts } = settings(more);
+  return activityOf(profileOf(vendor, settings(more)).accounts, lockedAccounts, entry(attributes), now).inactiveReason;
 }
 
 const filetime = (iso: string): string => String((BigInt(Date.parse(iso)) + 11_644_473_600_000n) * 10_000n);

@@ -3,14 +3,18 @@
  * groups. The root DSE tells which product answers; every line can be overridden in the settings.
  */
 import type { DefaultMapping } from '../contract/contract.ts';
+import {
+  accountLockAccounts,
+  anyAccounts,
+  customAccounts,
+  freeipaAccounts,
+  openldapAccounts,
+  windowsAccounts,
+} from './account-state.ts';
+import type { AccountRule } from './account-state.ts';
 import type { LdapEntry } from './entry.ts';
 import type { LdapSettings, LdapVendor } from './settings.ts';
 import { guidBytes } from './values.ts';
-
-export type Activity = { readonly isActive: boolean; readonly inactiveReason: string | null };
-
-const active: Activity = { isActive: true, inactiveReason: null };
-const inactive = (inactiveReason: string): Activity => ({ isActive: false, inactiveReason });
 
 export type VendorProfile = {
   readonly vendor: LdapVendor;
@@ -20,38 +24,10 @@ export type VendorProfile = {
   readonly memberAttributes: readonly string[];
   /** Members carry their GUID when asked (extended-DN control). */
   readonly hasExtendedDns: boolean;
-  readonly disabledAttributes: readonly string[];
-  activity(entry: LdapEntry, now: Date): Activity;
+  /** Who has the group as `primaryGroupID` is in no member list of it. */
+  readonly hasPrimaryGroups: boolean;
+  readonly accounts: AccountRule;
 };
-
-/** Bit 2 of userAccountControl is ACCOUNTDISABLE. A lockout (0x10) and a password that must change are no deprovisioning. */
-const accountDisabledBit = 0x2;
-
-function activeDirectoryActivity(entry: LdapEntry, now: Date): Activity {
-  const control = entry.int('useraccountcontrol');
-  if (control !== null && (control & accountDisabledBit) !== 0) return inactive('disabled');
-  const expires = entry.filetime('accountexpires');
-  return expires !== null && expires <= now ? inactive('expired') : active;
-}
-
-/** slapo-ppolicy: this value is an administrator's lock; any other time is a lockout after wrong passwords. */
-const permanentLock = '000001010000Z';
-
-function openldapActivity(entry: LdapEntry): Activity {
-  return entry.text('pwdaccountlockedtime') === permanentLock ? inactive('locked by an administrator') : active;
-}
-
-function accountLockActivity(entry: LdapEntry, now: Date): Activity {
-  if (entry.bool('nsaccountlock') === true) return inactive('disabled');
-  const expires = entry.generalizedTime('krbprincipalexpiration');
-  return expires !== null && expires <= now ? inactive('expired') : active;
-}
-
-function genericActivity(entry: LdapEntry, now: Date): Activity {
-  if (entry.bool('logindisabled') === true) return inactive('disabled');
-  const byLock = accountLockActivity(entry, now);
-  return byLock.isActive ? openldapActivity(entry) : byLock;
-}
 
 const usualUserFilter = '(|(objectClass=inetOrgPerson)(objectClass=person)(objectClass=account))';
 const groupOfNamesFilter = '(|(objectClass=groupOfNames)(objectClass=groupOfUniqueNames))';
@@ -64,8 +40,8 @@ const activeDirectory: VendorProfile = {
   groupFilter: '(objectCategory=group)',
   memberAttributes: ['member'],
   hasExtendedDns: true,
-  disabledAttributes: ['userAccountControl', 'accountExpires'],
-  activity: activeDirectoryActivity,
+  hasPrimaryGroups: true,
+  accounts: windowsAccounts,
 };
 
 const openldap: VendorProfile = {
@@ -75,8 +51,8 @@ const openldap: VendorProfile = {
   groupFilter: groupOfNamesFilter,
   memberAttributes: ['member', 'uniqueMember'],
   hasExtendedDns: false,
-  disabledAttributes: ['pwdAccountLockedTime'],
-  activity: openldapActivity,
+  hasPrimaryGroups: false,
+  accounts: openldapAccounts,
 };
 
 const profiles: Readonly<Record<LdapVendor, VendorProfile>> = {
@@ -87,8 +63,7 @@ const profiles: Readonly<Record<LdapVendor, VendorProfile>> = {
     ...openldap,
     vendor: '389ds',
     idAttribute: 'nsUniqueId',
-    disabledAttributes: ['nsAccountLock'],
-    activity: accountLockActivity,
+    accounts: accountLockAccounts,
   },
   freeipa: {
     ...openldap,
@@ -97,43 +72,27 @@ const profiles: Readonly<Record<LdapVendor, VendorProfile>> = {
     userFilter: '(objectClass=posixAccount)',
     groupFilter: '(objectClass=ipaUserGroup)',
     memberAttributes: ['member'],
-    disabledAttributes: ['nsAccountLock', 'krbPrincipalExpiration'],
-    activity: accountLockActivity,
+    accounts: freeipaAccounts,
   },
   generic: {
     ...openldap,
     vendor: 'generic',
-    disabledAttributes: ['loginDisabled', 'nsAccountLock', 'pwdAccountLockedTime', 'krbPrincipalExpiration'],
-    activity: genericActivity,
+    accounts: anyAccounts,
   },
 };
 
 export function profileOf(vendor: LdapVendor, settings: LdapSettings): VendorProfile {
   const profile = profiles[vendor];
+  const { idAttribute = profile.idAttribute, disabledRule } = settings;
   return {
     ...profile,
-    ...(settings.idAttribute === undefined ? {} : { idAttribute: settings.idAttribute }),
+    idAttribute,
+    // extended DNs carry GUIDs: they name members only while the GUID is the anchor
+    hasExtendedDns: profile.hasExtendedDns && idAttribute.toLowerCase() === 'objectguid',
     ...(settings.userFilter === undefined ? {} : { userFilter: settings.userFilter }),
     ...(settings.groupFilter === undefined ? {} : { groupFilter: settings.groupFilter }),
     ...(settings.memberAttribute === undefined ? {} : { memberAttributes: [settings.memberAttribute] }),
-    ...disabledOverride(settings.disabledRule),
-  };
-}
-
-function disabledOverride(
-  rule: LdapSettings['disabledRule'],
-): Partial<Pick<VendorProfile, 'disabledAttributes' | 'activity'>> {
-  if (rule === undefined) return {};
-  if (rule.kind === 'never') return { disabledAttributes: [], activity: () => active };
-  const key = rule.attribute.toLowerCase();
-  const isDisabled = (entry: LdapEntry): boolean => {
-    if (rule.kind === 'present') return entry.has(key);
-    if (rule.kind === 'equals') return entry.text(key)?.toLowerCase() === rule.value.toLowerCase();
-    return ((entry.int(key) ?? 0) & rule.bit) !== 0;
-  };
-  return {
-    disabledAttributes: [rule.attribute],
-    activity: (entry) => (isDisabled(entry) ? inactive('disabled') : active),
+    ...(disabledRule === undefined ? {} : { accounts: customAccounts(disabledRule) }),
   };
 }
 
@@ -150,6 +109,9 @@ export const rootDseAttributes = [
   'supportedControl',
   'supportedCapabilities',
   'dnsHostName',
+  'dsServiceName',
+  'highestCommittedUSN',
+  'currentTime',
 ] as const;
 
 export type RootDse = {
@@ -157,6 +119,10 @@ export type RootDse = {
   readonly vendorText: string | null;
   readonly namingContexts: readonly string[];
   readonly supportedControls: ReadonlySet<string>;
+  /** Active Directory: the entry of this very server's directory service, its newest change, its clock. */
+  readonly dsServiceName: string | null;
+  readonly highestCommittedUsn: string | null;
+  readonly currentTime: Date | null;
 };
 
 /** MS-ADTS section 3.1.1.3.4.3.1: LDAP_CAP_ACTIVE_DIRECTORY_OID. */
@@ -172,6 +138,9 @@ export function readRootDse(entry: LdapEntry): RootDse {
     // AD lists its configuration partitions as well; the domain comes first.
     namingContexts: main === null ? contexts : [main, ...contexts.filter((context) => context !== main)],
     supportedControls: new Set(entry.texts('supportedcontrol')),
+    dsServiceName: entry.text('dsservicename'),
+    highestCommittedUsn: entry.text('highestcommittedusn'),
+    currentTime: entry.generalizedTime('currenttime'),
   };
 }
 
@@ -221,8 +190,12 @@ const common: readonly DefaultMapping[] = [
   { target: 'displayName', expression: 'object.displayName != null ? object.displayName : object.cn' },
   { target: 'givenName', expression: 'object.givenName' },
   { target: 'familyName', expression: 'object.sn' },
-  { target: 'phone', expression: 'object.telephoneNumber' },
+  { target: 'phone', expression: 'object.telephoneNumber != null ? object.telephoneNumber : object.mobile' },
   { target: 'jobTitle', expression: 'object.title' },
+  { target: 'attributes.manager', expression: 'object.manager' },
+  { target: 'attributes.mobile', expression: 'object.mobile' },
+  { target: 'attributes.office', expression: 'object.physicalDeliveryOfficeName' },
+  { target: 'attributes.city', expression: 'object.l' },
 ];
 
 const windowsMappings: readonly DefaultMapping[] = [
@@ -230,6 +203,8 @@ const windowsMappings: readonly DefaultMapping[] = [
   ...common,
   { target: 'employeeId', expression: 'object.employeeID' },
   { target: 'department', expression: 'object.department' },
+  { target: 'attributes.country', expression: 'object.c' },
+  { target: 'attributes.company', expression: 'object.company' },
 ];
 
 const standardMappings: readonly DefaultMapping[] = [

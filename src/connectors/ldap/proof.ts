@@ -114,9 +114,18 @@ async function seen(directory: Directory, place: Place, pageSize: number): Promi
   return found;
 }
 
-/** The naming context above the base; the base itself when the server names none. */
-export function rootOf({ rootDse }: Directory, base: string): string {
+/** The topmost naming context above the base; the base itself when the server names none. */
+export function rootOf(directory: Directory, base: string): string {
+  return contextsAbove(directory, base)[0] ?? base;
+}
+
+/** The naming context that holds the base. */
+export function contextOf(directory: Directory, base: string): string | null {
+  return contextsAbove(directory, base).at(-1) ?? null;
+}
+
+function contextsAbove({ rootDse }: Directory, base: string): string[] {
   const key = dnKey(base);
   const above = rootDse.namingContexts.filter((context) => context !== '' && isKeyBelow(key, dnKey(context)));
-  return above.toSorted((a, b) => a.length - b.length)[0] ?? base;
+  return above.toSorted((a, b) => a.length - b.length);
 }

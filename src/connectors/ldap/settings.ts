@@ -39,6 +39,11 @@ const disabledRule = z
       value: z.string().describe('Compared without regard to case.'),
     }),
     z.strictObject({ kind: z.literal('present'), attribute: attributeName }),
+    z.strictObject({
+      kind: z.literal('expires'),
+      attribute: attributeName,
+      format: z.enum(['filetime', 'generalized_time', 'days']).describe('days counts from 1970, like shadowExpire.'),
+    }),
     z.strictObject({ kind: z.literal('never') }),
   ])
   .describe('When an entry counts as disabled. The rule of the vendor unless given.');
@@ -74,6 +79,18 @@ export const ldapSettings = z.strictObject({
   userNameAttribute: attributeName.optional().describe('Name people recognize; displayName, then cn, unless given.'),
   memberAttribute: attributeName.optional().describe('Where groups list their members as DNs; member unless given.'),
   disabledRule: disabledRule.optional(),
+  lockedAccounts: z
+    .enum(['active', 'inactive'])
+    .default('active')
+    .describe(
+      'What a lockout after wrong passwords makes of a user; a disabled or expired account is always inactive.',
+    ),
+  increments: z
+    .enum(['off', 'auto', 'dirsync', 'usn'])
+    .default('off')
+    .describe(
+      'Between full reads, read changes only: auto takes DirSync, else uSNChanged, in Active Directory, and nothing elsewhere, where a full read is quick.',
+    ),
   pageSize: z.int().min(0).max(10_000).default(500).describe('Entries per page; 0 for servers without paged results.'),
   idleTimeoutSeconds: z.int().min(1).max(600).default(30).describe('Longest silence while an answer is awaited.'),
   maxMessageBytes: z

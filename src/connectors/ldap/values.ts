@@ -89,3 +89,21 @@ export function integerValue(text: string): number | null {
   const value = Number(text);
   return Number.isSafeInteger(value) ? value : null;
 }
+
+/** The domain's part of a user's or group's SID; null for well-known and built-in ones, which belong to no domain. */
+export function domainOfSid(sid: string): string | null {
+  return /^(S-1-5-21(?:-\d+){3})-\d+$/.exec(sid)?.[1] ?? null;
+}
+
+/** The inverse of `sidText`. */
+export function sidBytes(text: string): Buffer | null {
+  if (!/^S-\d+-\d+(?:-\d+){1,15}$/.test(text)) return null;
+  const [revision = 0, authority = 0, ...parts] = text.slice(2).split('-').map(Number);
+  if (revision > 0xff || authority > 0xffff_ffff_ffff || parts.some((part) => part > 0xffff_ffff)) return null;
+  const bytes = Buffer.alloc(8 + 4 * parts.length);
+  bytes.writeUInt8(revision, 0);
+  bytes.writeUInt8(parts.length, 1);
+  bytes.writeUIntBE(authority, 2, 6);
+  for (const [index, part] of parts.entries()) bytes.writeUInt32LE(part, 8 + 4 * index);
+  return bytes;
+}
