@@ -133,6 +133,9 @@ export const changeColumns: readonly Column<Change>[] = [
 /** `email a@x -> b@x`, `grant admin`, `suspend`. */
 export function describeChange(change: Change): string {
   if (change.role !== null) return `${change.op} ${change.role}`;
+  if (change.op === 'quota_home') {
+    return `quota home ${textOf(change.before?.['organization'])} -> ${textOf(change.after?.['organization'])}`;
+  }
   const attributes = [...new Set([...Object.keys(change.before ?? {}), ...Object.keys(change.after ?? {})])]
     .filter((name) => textOf(change.before?.[name]) !== textOf(change.after?.[name]))
     .slice(0, 3)

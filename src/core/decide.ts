@@ -4,6 +4,7 @@
  */
 import { decideEnded } from './decide-ended.ts';
 import { grantDrafts, revokeDrafts } from './decide-grants.ts';
+import { quotaHomeDrafts } from './decide-quota-home.ts';
 import { attributeDrafts, blank, conflict, isSuspendedByUs, suspendDraft, words } from './drafts.ts';
 import { isLiveLink } from './link-states.ts';
 import { mergeAttributes } from './merge-attributes.ts';
@@ -11,6 +12,11 @@ import { firstOther, goesBefore } from './source-order.ts';
 import type { DecisionContext, Draft, Subject, SubjectUser } from './subject.ts';
 
 export function decideSubject(subject: Subject, context: DecisionContext): Draft[] {
+  const drafts = decideSteps(subject, context);
+  return [...drafts, ...quotaHomeDrafts(subject, context, drafts)];
+}
+
+function decideSteps(subject: Subject, context: DecisionContext): Draft[] {
   const { link, user } = subject;
   if (link?.state === 'ignored' || link?.state === 'held') return [];
   const isUnlinked = link === null || user === null || link.state === 'disputed';

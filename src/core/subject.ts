@@ -56,11 +56,30 @@ export type Candidate = {
   readonly isTaken: boolean;
 };
 
-/** A role that the connection's role mappings give this object. */
-export type Entitlement = {
+/** What a role mapping says about where its users' draws count. */
+export type HomeRule = {
   readonly ruleId: string;
   readonly organizationId: OrganizationId;
   readonly organizationName: string;
+  readonly isSubOrganization: boolean;
+  /** Lower wins. */
+  readonly precedence: number;
+};
+
+/** Where a user's draws count, and what decides about it beside this object. */
+export type QuotaHome = {
+  /** Null: the root of the tenant. */
+  readonly id: OrganizationId | null;
+  readonly name: string;
+  /** `manual`, `first` or `rule:<role mapping>`; null where nothing was ever said. */
+  readonly source: string | null;
+  readonly first: { readonly id: OrganizationId | null; readonly name: string };
+  /** Mappings of other connections that gave the user a role in a sub-organization. */
+  readonly elsewhere: readonly HomeRule[];
+};
+
+/** A role that the connection's role mappings give this object. */
+export type Entitlement = HomeRule & {
   readonly role: GrantableRole;
   readonly groupAnchor: string | null;
   readonly groupName: string | null;
@@ -69,10 +88,7 @@ export type Entitlement = {
 };
 
 /** A grant that a role mapping of this connection gave, now or earlier. */
-export type RuleGrant = {
-  readonly ruleId: string;
-  readonly organizationId: OrganizationId;
-  readonly organizationName: string;
+export type RuleGrant = HomeRule & {
   readonly role: GrantableRole;
   readonly groupAnchor: string | null;
   readonly groupName: string | null;
@@ -96,6 +112,8 @@ export type Subject = {
   readonly candidates: readonly Candidate[];
   readonly entitlements: readonly Entitlement[];
   readonly ruleGrants: readonly RuleGrant[];
+  /** Null while there is no user. */
+  readonly quotaHome: QuotaHome | null;
 };
 
 export type SourceRules = {
@@ -109,6 +127,8 @@ export type SourceRules = {
 export type DecisionContext = {
   readonly connectionId: ConnectionId;
   readonly connectionName: string;
+  /** The connection's organization, where newcomers are added first; id null for the root. */
+  readonly organization: { readonly id: OrganizationId | null; readonly name: string };
   readonly ceiling: GrantableRole;
   readonly leaverPolicy: LeaverPolicy;
   readonly provenDomains: ReadonlySet<string>;

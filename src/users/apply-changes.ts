@@ -75,13 +75,17 @@ async function createUsers(tx: TenantTx, run: ApplyingRun, payload: string): Pro
   const rows = await tx.sql<{ seq: number }[]>`
     with r as (
       select * from jsonb_to_recordset(${payload}::jsonb) as r(seq int, id uuid, patch jsonb, custom jsonb, provenance jsonb)
+    ), home as (
+      select nullif(organization_id, tenant_id) as id from connections where tenant_id = ${tx.tenantId} and id = ${run.connectionId}
     ), created as (
       insert into users (tenant_id, id, username, username_key, email, email_key, display_name, display_name_key, given_name, family_name,
-        phone, employee_id, employee_id_key, department, job_title, attributes, provenance, last_run_id)
+        phone, employee_id, employee_id_key, department, job_title, attributes, provenance, last_run_id,
+        quota_home_id, first_organization_id)
       select ${tx.tenantId}::uuid, id, patch ->> 'username', patch ->> 'username_key', patch ->> 'email', patch ->> 'email_key',
         patch ->> 'display_name', patch ->> 'display_name_key', patch ->> 'given_name', patch ->> 'family_name', patch ->> 'phone',
-        patch ->> 'employee_id', patch ->> 'employee_id_key', patch ->> 'department', patch ->> 'job_title', custom, provenance, ${run.runId}::uuid
-      from r order by seq
+        patch ->> 'employee_id', patch ->> 'employee_id_key', patch ->> 'department', patch ->> 'job_title', custom,
+        provenance || '{"quotaHome": "first"}', ${run.runId}::uuid, home.id, home.id
+      from r, home order by seq
       returning id
     )
     select r.seq from created join r on r.id = created.id`;

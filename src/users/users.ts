@@ -25,6 +25,8 @@ import {
 } from './store.ts';
 
 export { applyUserChanges, type ApplyingRun, type UserChange } from './apply-changes.ts';
+export { moveQuotaHomes } from './quota-home.ts';
+export { restoreUsers, type UserRestore } from './restore-users.ts';
 export type { NewUser, UserEdit } from './edits.ts';
 export type { StandingChange } from './standing.ts';
 export type { User, UserDetail, UserFilter, UserGrant, UserLink, UserSummary } from './store.ts';

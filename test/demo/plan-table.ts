@@ -78,6 +78,7 @@ function wordsOf(change: Change, organizations: ReadonlyMap<string, string>): st
     case 'suspend':
       return 'suspended';
     case 'update':
+    case 'quota_home':
     case 'key':
     case 'reactivate':
     case 'unlink':

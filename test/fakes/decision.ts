@@ -30,6 +30,7 @@ export function contextOf(more: Partial<DecisionContext> = {}): DecisionContext 
   return {
     connectionId: ours,
     connectionName: 'Directory',
+    organization: { id: null, name: 'Contoso' },
     ceiling: 'admin',
     leaverPolicy: 'suspend',
     provenDomains: new Set(['contoso.test']),
@@ -78,6 +79,7 @@ export function newcomer(more: Partial<Subject> = {}): Subject {
     candidates: [],
     entitlements: [],
     ruleGrants: [],
+    quotaHome: null,
     ...more,
   };
 }
@@ -100,6 +102,8 @@ export function ruleGrant(more: Partial<RuleGrant> = {}): RuleGrant {
     ruleId: 'r1',
     organizationId: root,
     organizationName: 'Contoso',
+    isSubOrganization: false,
+    precedence: 100,
     role: 'user',
     groupAnchor: 'staff',
     groupName: 'Staff',

@@ -8,7 +8,7 @@ import { changeClasses, type ChangeClass, type ChangeOp } from '../../core/vocab
 import { databaseErrorCode } from '../../db/db.ts';
 import type { TenantTx } from '../../db/db.ts';
 import { enqueueEach } from '../../outbox/outbox.ts';
-import { applyUserChanges, type UserChange } from '../../users/users.ts';
+import { applyUserChanges, moveQuotaHomes, type UserChange } from '../../users/users.ts';
 import { openCases } from '../cases/cases.ts';
 import { selectBySeq, selectPlanned, setChangeStates, type Change } from '../plan/changes.ts';
 import { shieldLastAdmin } from './last-admin.ts';
@@ -182,6 +182,8 @@ async function applyOp(tx: TenantTx, scope: ApplyScope, op: ChangeOp, rows: read
               ],
         ),
       );
+    case 'quota_home':
+      return moveQuotaHomes(tx, scope.runId, rows);
     case 'grant':
       return addRuleGrants(tx, scope.runId, rows.flatMap(toGrantChange));
     case 'revoke':

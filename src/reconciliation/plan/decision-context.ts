@@ -1,7 +1,7 @@
 /** What a decision needs beside its subject. */
-import { newId, type ConnectionId, type UserId } from '../../core/ids.ts';
-import { mappingSchema, policySchema } from '../../core/policy.ts';
-import type { DecisionContext, SourceRules } from '../../core/subject.ts';
+import { newId, type ConnectionId, type OrganizationId, type UserId } from '../../core/ids.ts';
+import { mappingSchema, policySchema, type Leaver } from '../../core/policy.ts';
+import type { DecisionContext, LeaverDays, SourceRules } from '../../core/subject.ts';
 import type { TenantTx } from '../../db/db.ts';
 import { provenDomains } from '../../organizations/organizations.ts';
 import type { ConnectionsDeps, OpenConnection } from '../connections/connections.ts';
@@ -34,10 +34,33 @@ export async function decisionContext(
   return {
     connectionId: open.connection.id,
     connectionName: open.row.name,
+    organization: await organizationOf(tx, open.connection.organizationId),
     ceiling: open.connection.ceiling,
     leaverPolicy: open.policy.leaver.policy,
+    leaver: leaverDays(open.policy.leaver),
+    now: await databaseTime(tx),
     provenDomains: new Set(await provenDomains(tx)),
     sources,
     newUserId: () => newId<UserId>(),
   };
+}
+
+function leaverDays(leaver: Leaver): LeaverDays {
+  return {
+    graceDays: leaver.graceDays,
+    deleteAfterDays: leaver.deleteAfterDays ?? null,
+    reviewRehireAfterDays: leaver.rehire === 'review' ? leaver.reviewAfterDays : null,
+  };
+}
+
+async function databaseTime(tx: TenantTx): Promise<string> {
+  const [row] = await tx.sql<{ at: string }[]>`select now() as at`;
+  if (row === undefined) throw new Error('select now() gives one row');
+  return row.at;
+}
+
+async function organizationOf(tx: TenantTx, id: OrganizationId): Promise<DecisionContext['organization']> {
+  const [row] = await tx.sql<{ name: string }[]>`
+    select name from organizations where tenant_id = ${tx.tenantId} and id = ${id}`;
+  return { id: id === (tx.tenantId as string) ? null : id, name: row?.name ?? id };
 }

@@ -6,6 +6,7 @@
 import type { ConnectionId } from '../../core/ids.ts';
 import type { GrantableRole } from '../../core/roles.ts';
 import type { TenantTx } from '../../db/db.ts';
+import { addRehomed } from './quota-homes.ts';
 
 /** Makes the temporary tables run_rules, run_desired (anchor, rule_id) and run_affected (anchor); returns how many are affected. */
 export async function selectAffected(
@@ -48,6 +49,7 @@ export async function selectAffected(
           select 1 from exclusions x
           where x.tenant_id = l.tenant_id and x.organization_id = r.organization_id and x.user_id = l.user_id
             and (x.role is null or x.role = r.role) and (x.until is null or x.until > now()))`;
+  await addRehomed(tx, connectionId);
   const [row] = await tx.sql<{ count: string }[]>`select count(*) from run_affected`;
   const count = Number(row?.count ?? 0);
   if (count > 0) {
@@ -67,7 +69,8 @@ async function selectRules(
 ): Promise<void> {
   await tx.sql`
     create temporary table run_rules on commit drop as
-    select id, organization_id, role, group_anchor, ended_at, 'rule:' || id as source, role = any(${grantable as string[]}) as is_grantable
+    select id, organization_id, role, group_anchor, ended_at, 'rule:' || id as source, role = any(${grantable as string[]}) as is_grantable,
+      organization_id <> tenant_id as is_sub, precedence
     from role_mappings where tenant_id = ${tx.tenantId} and connection_id = ${connectionId}`;
   await tx.sql`analyze run_rules`;
 }

@@ -12,6 +12,7 @@ import type {
 } from '../../core/subject.ts';
 import type { CorrelationKey, LinkState, UserStatus } from '../../core/vocabulary.ts';
 import type { TenantTx } from '../../db/db.ts';
+import { selectQuotaHomes } from './quota-homes.ts';
 import type { DesiredRow } from './selection.ts';
 
 export type SubjectQuery = {
@@ -35,6 +36,8 @@ type ObjectRow = {
   linkState: LinkState | null;
   matchedBy: string | null;
   applied: Attributes | null;
+  leavingSince: string | null;
+  endedAt: string | null;
   userId: UserId | null;
 };
 
@@ -52,11 +55,12 @@ export async function loadSubjects(tx: TenantTx, query: SubjectQuery): Promise<S
     if (userId !== null) userIds.add(userId);
   }
   const ids = [...userIds];
-  const [users, otherLinks, exclusions, ruleGrants] = await Promise.all([
-    selectUsers(tx, ids),
+  const [users, otherLinks, exclusions, ruleGrants, quotaHomes] = await Promise.all([
+    selectUsers(tx, query.connectionId, ids),
     selectOtherLinks(tx, query.connectionId, ids),
     selectExclusions(tx, ids),
     selectRuleGrants(tx, query.connectionId, ids),
+    selectQuotaHomes(tx, query.connectionId, ids),
   ]);
   const desired = Map.groupBy(query.desired, (row) => row.anchor);
   return objects.map((row) => {
@@ -74,7 +78,15 @@ export async function loadSubjects(tx: TenantTx, query: SubjectQuery): Promise<S
       problem: row.problem,
       mapped: row.mapped ?? {},
       link:
-        row.linkState === null ? null : { state: row.linkState, matchedBy: row.matchedBy, applied: row.applied ?? {} },
+        row.linkState === null
+          ? null
+          : {
+              state: row.linkState,
+              matchedBy: row.matchedBy,
+              applied: row.applied ?? {},
+              leavingSince: row.leavingSince,
+              endedAt: row.endedAt,
+            },
       user: userId === null ? null : (users.get(userId) ?? null),
       otherLinks: userId === null ? [] : (otherLinks.get(userId) ?? []),
       candidates: row.userId === null ? found : [],
@@ -85,6 +97,7 @@ export async function loadSubjects(tx: TenantTx, query: SubjectQuery): Promise<S
           : [{ ...rule, isExcluded: excluded.some((exclusion) => covers(exclusion, rule)) }];
       }),
       ruleGrants: userId === null ? [] : (ruleGrants.get(userId) ?? []),
+      quotaHome: userId === null ? null : (quotaHomes.get(userId) ?? null),
     };
   });
 }
@@ -97,7 +110,8 @@ async function selectObjects(tx: TenantTx, query: SubjectQuery): Promise<ObjectR
   return tx.sql<ObjectRow[]>`
     select m.anchor, m.display_name as name, m.version::int as "objectVersion", m.is_active as "isActive", m.is_in_scope as "isInScope",
       m.absent_since is not null as "isAbsent", m.deleted_at is not null as "isDeleted", m.problem, m.mapped,
-      l.state as "linkState", l.matched_by as "matchedBy", l.applied, l.user_id as "userId"
+      l.state as "linkState", l.matched_by as "matchedBy", l.applied, l.user_id as "userId",
+      l.leaving_since as "leavingSince", l.ended_at as "endedAt"
     from mirror_objects m
     left join links l on l.tenant_id = m.tenant_id and l.connection_id = m.connection_id and l.anchor = m.anchor
     where m.tenant_id = ${tx.tenantId} and m.connection_id = ${query.connectionId} and m.kind = 'user'
@@ -157,7 +171,7 @@ async function selectCandidates(
   return candidates;
 }
 
-async function selectUsers(tx: TenantTx, ids: UserId[]): Promise<Map<UserId, SubjectUser>> {
+async function selectUsers(tx: TenantTx, connectionId: ConnectionId, ids: UserId[]): Promise<Map<UserId, SubjectUser>> {
   if (ids.length === 0) return new Map();
   const rows = await tx.sql<
     (Omit<SubjectUser, 'attributes'> & {
@@ -166,6 +180,9 @@ async function selectUsers(tx: TenantTx, ids: UserId[]): Promise<Map<UserId, Sub
     })[]
   >`
     select u.id, u.version::int as version, u.status, u.suspended_by as "suspendedBy", u.is_protected as "isProtected",
+      case when u.status <> 'active' then (
+        select max(l.ended_at) from links l
+        where l.tenant_id = u.tenant_id and l.user_id = u.id and l.connection_id = ${connectionId}) end as "leftAt",
       exists (select 1 from super_admins s where s.tenant_id = u.tenant_id and s.user_id = u.id) as "isSuperAdmin", u.provenance,
       jsonb_build_object('username', u.username, 'email', u.email, 'displayName', u.display_name, 'givenName', u.given_name,
         'familyName', u.family_name, 'phone', u.phone, 'employeeId', u.employee_id, 'department', u.department, 'jobTitle', u.job_title) as columns,
@@ -217,7 +234,7 @@ async function selectRules(tx: TenantTx, query: SubjectQuery): Promise<Map<strin
   if (ids.length === 0) return new Map();
   const rows = await tx.sql<Rule[]>`
     select r.id as "ruleId", r.organization_id as "organizationId", o.name as "organizationName", r.role, r.group_anchor as "groupAnchor",
-      coalesce(g.display_name, r.group_name) as "groupName"
+      coalesce(g.display_name, r.group_name) as "groupName", r.precedence, r.organization_id <> r.tenant_id as "isSubOrganization"
     from role_mappings r
     join organizations o on o.tenant_id = r.tenant_id and o.id = r.organization_id
     left join mirror_objects g on g.tenant_id = r.tenant_id and g.connection_id = r.connection_id and g.kind = 'group' and g.anchor = r.group_anchor
@@ -233,7 +250,8 @@ async function selectRuleGrants(
   if (ids.length === 0) return new Map();
   const rows = await tx.sql<(RuleGrant & { userId: UserId; role: GrantableRole; organizationId: OrganizationId })[]>`
     select g.user_id as "userId", r.id as "ruleId", g.organization_id as "organizationId", o.name as "organizationName", g.role,
-      r.group_anchor as "groupAnchor", coalesce(m.display_name, r.group_name) as "groupName", r.ended_at is not null as "isRuleEnded"
+      r.group_anchor as "groupAnchor", coalesce(m.display_name, r.group_name) as "groupName", r.ended_at is not null as "isRuleEnded",
+      r.precedence, r.organization_id <> r.tenant_id as "isSubOrganization"
     from grants g
     join role_mappings r on r.tenant_id = g.tenant_id and 'rule:' || r.id = g.source and r.connection_id = ${connectionId}
     join organizations o on o.tenant_id = g.tenant_id and o.id = g.organization_id
