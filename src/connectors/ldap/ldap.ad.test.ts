@@ -7,7 +7,13 @@ import { startByteCutter } from '../../../test/servers/byte-cutter.ts';
 import { freePort } from '../../../test/servers/process.ts';
 import { isSambaInstalled, startSamba } from '../../../test/servers/samba.ts';
 import type { Samba } from '../../../test/servers/samba.ts';
-import { addServiceAccount, sambaDialect, servicePassword } from '../../../test/servers/samba-directory.ts';
+import {
+  addServiceAccount,
+  bindAdmin,
+  replaceValues,
+  sambaDialect,
+  servicePassword,
+} from '../../../test/servers/samba-directory.ts';
 import { createDialer } from '../../platform/dialer.ts';
 import { Secret } from '../../platform/secrets.ts';
 import { describeConnectorConformance, readAll } from '../contract/conformance.ts';
@@ -142,6 +148,36 @@ describe('Active Directory', () => {
     await client.modify(fixture.directory.dnOf(anchor), new Change({ operation: 'replace', modification: past }));
     await client.unbind();
     expect((await readAll(fixture)).objects.get(anchor)).toMatchObject({ isActive: false, inactiveReason: 'expired' });
+  });
+
+  test('a lockout after wrong passwords is seen, and takes access away only where the settings say so', async () => {
+    const anchor = await fixture.directory.addUser({ name: 'Locked Person' });
+    const dn = fixture.directory.dnOf(anchor);
+    const client = await bindAdmin(fixture.server);
+    await replaceValues(client, dn, 'unicodePwd', [Buffer.from('"Right-password-1"', 'utf16le')]);
+    await replaceValues(client, fixture.server.baseDn, 'lockoutThreshold', ['3']);
+    for (let attempt = 0; attempt < 4; attempt += 1) {
+      const stranger = new Client({ url: fixture.server.tlsUrl, tlsOptions: { ca: fixture.server.caPem } });
+      await expect(stranger.bind(dn, 'wrong')).rejects.toThrow();
+      await stranger.unbind();
+    }
+    const readState = async (lockedAccounts: 'active' | 'inactive') => {
+      const settings = { ...fixture.settings, lockedAccounts };
+      const request = { settings, secrets: fixture.secrets, mode: 'full' as const, cursor: null };
+      const events = connector.read({
+        ...request,
+        attributes: ['accountState'],
+        signal: AbortSignal.timeout(20_000),
+      });
+      for await (const event of events) {
+        if (event.type === 'upsert' && event.object.anchor === anchor) return event.object;
+      }
+      return null;
+    };
+    expect(await readState('active')).toMatchObject({ isActive: true, attributes: { accountState: 'locked' } });
+    expect(await readState('inactive')).toMatchObject({ isActive: false, inactiveReason: 'locked' });
+    await replaceValues(client, fixture.server.baseDn, 'lockoutThreshold', ['0']);
+    await client.unbind();
   });
 
   test('a refused password is told in the words of its sub-code', async () => {

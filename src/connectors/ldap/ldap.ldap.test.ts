@@ -2,6 +2,7 @@
 import { createWriteStream, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { Client } from 'ldapts';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { openDirectoryHandle } from '../../../test/servers/directory-handle.ts';
 import type { DirectoryDialect } from '../../../test/servers/directory-handle.ts';
@@ -297,6 +298,28 @@ describe('OpenLDAP', () => {
     const request = { settings, secrets, attributes: [], signal: AbortSignal.timeout(9_000) };
     const unknown = '00000000-0000-4000-8000-000000000000';
     for await (const { verdict } of connector.proveAbsent(request, 'user', [unknown])) expect(verdict).toBe('unknown');
+  });
+
+  test('a lockout by wrong passwords is told from the lock of an administrator', async () => {
+    const dns = ['p2', 'p3'].map((uid) => `uid=${uid},${server.peopleDn}`);
+    await server.modify(
+      dns.map((dn) => `dn: ${dn}\nchangetype: modify\nreplace: userPassword\nuserPassword: right\n`).join('\n'),
+    );
+    for (let attempt = 0; attempt < 4; attempt += 1) {
+      const stranger = new Client({ url: server.url });
+      await expect(stranger.bind(dns[0] ?? '', 'wrong')).rejects.toThrow();
+      await stranger.unbind();
+    }
+    await server.modify(
+      `dn: ${dns[1]}\nchangetype: modify\nadd: pwdAccountLockedTime\npwdAccountLockedTime: 000001010000Z\n`,
+    );
+    const { objects } = await readAll(fixture());
+    const [lockedOut, locked] = dns.map((dn) => [...objects.values()].find(({ locator }) => locator === dn));
+    expect(lockedOut).toMatchObject({ isActive: true, inactiveReason: null });
+    expect(locked).toMatchObject({ isActive: false, inactiveReason: 'locked by an administrator' });
+    const strict = { ...settingsOf(server), lockedAccounts: 'inactive' as const };
+    const again = [...(await readAll(fixture(), { settings: strict })).objects.values()];
+    expect(again.find(({ locator }) => locator === dns[0])?.inactiveReason).toBe('locked');
   });
 
   test('a member outside of the read is counted in a notice and left out', async () => {
