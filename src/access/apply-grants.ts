@@ -13,6 +13,8 @@ export type GrantChange = {
   readonly role: GrantableRole;
   /** `rule:<role mapping>` */
   readonly source: string;
+  /** Of a grant that an undo gives back: the run that gave it at first, and when. */
+  readonly first?: { readonly runId: string | null; readonly createdAt: string } | undefined;
 };
 
 /** Gives grants; returns the seqs that now stand. A user removed, protected or excluded meanwhile is left out. */
@@ -22,15 +24,17 @@ export async function addRuleGrants(tx: TenantTx, runId: RunId, rows: readonly G
   const allowed = await tx.sql<{ seq: number }[]>`
     with wanted as (
       select r.* from jsonb_to_recordset(${payload}::jsonb)
-        as r(seq int, "userId" uuid, "organizationId" uuid, role text, source text)
+        as r(seq int, "userId" uuid, "organizationId" uuid, role text, source text, first jsonb)
       join users u on u.tenant_id = ${tx.tenantId} and u.id = r."userId" and u.status <> 'removed' and not u.is_protected
       where not exists (
         select 1 from exclusions x
         where x.tenant_id = ${tx.tenantId} and x.organization_id = r."organizationId" and x.user_id = r."userId"
           and (x.role is null or x.role = r.role) and (x.until is null or x.until > now()))
     ), given as (
-      insert into grants (tenant_id, organization_id, user_id, role, source, run_id)
-      select ${tx.tenantId}::uuid, "organizationId", "userId", role, source, ${runId}::uuid from wanted order by 2, 3, 4, 5
+      insert into grants (tenant_id, organization_id, user_id, role, source, run_id, created_at)
+      select ${tx.tenantId}::uuid, "organizationId", "userId", role, source,
+        case when first is null then ${runId}::uuid else (first ->> 'runId')::uuid end, coalesce((first ->> 'createdAt')::timestamptz, now())
+      from wanted order by 2, 3, 4, 5
       on conflict do nothing
     ), joined as (
       insert into memberships (tenant_id, organization_id, user_id)

@@ -89,6 +89,9 @@ describe('a plan', () => {
     digest: 'abc',
     guard: { implausible: [], breaches: [{ guard: 'leavers', message: '600 of 1,000 people would leave.' }] },
     approvedBy: null,
+    approvals: [],
+    undoOf: null,
+    undoScope: null,
     error: null,
     createdAt: '2026-03-01T09:30:00Z',
   };

@@ -33,10 +33,12 @@ import {
   type Approval,
   type RunRequest,
 } from './run/requests.ts';
+import { requestUndo, type UndoRequest } from './undo/undo.ts';
 import { executeRun, type ExecuteOptions, type RunDeps } from './run/run.ts';
 import { selectRun, selectRuns, type RunFilter, type RunSummary } from './run/runs-store.ts';
 
 export type { Case, Resolution } from './cases/cases.ts';
+export type { UndoRequest } from './undo/undo.ts';
 export type { Change, ChangeFilter } from './plan/changes.ts';
 export type { Connectors } from './connections/connections.ts';
 export type { Connection } from './connections/connections-store.ts';
@@ -71,6 +73,8 @@ export type Reconciliation = {
   /** Queues the approved plan for apply; the caller dispatches or executes the same run again. */
   approveRun(tenantId: TenantId, runId: RunId, approval: Approval): Promise<void>;
   discardRun(tenantId: TenantId, runId: RunId, actor: string): Promise<void>;
+  /** Queues the undo of a run, or of a part of it; the caller dispatches or executes it. */
+  requestUndo(request: UndoRequest): Promise<RunId>;
   cancelRun(tenantId: TenantId, runId: RunId, actor: string): Promise<void>;
   listRuns(tenantId: TenantId, filter: RunFilter): Promise<RunSummary[]>;
   /** Throws not_found. */
@@ -105,6 +109,7 @@ export function createReconciliation(deps: RunDeps): Reconciliation {
     cancelRun: (tenantId, runId, actor) => cancelRun(db, tenantId, runId, actor),
     listRuns: (tenantId, filter) => db.tenant(tenantId, (tx) => selectRuns(tx, filter)),
     getRun: async (tenantId, runId) => {
+    requestUndo: (request) => requestUndo(db, request),
       const run = await db.tenant(tenantId, (tx) => selectRun(tx, runId));
       if (run !== null) return run;
       throw new RollcallError('not_found', `There is no run ${runId}.`, {

@@ -5,6 +5,7 @@
 import type { ConnectionId, RunId, UserId } from '../core/ids.ts';
 import { textKey } from '../core/text-keys.ts';
 import type { TenantTx } from '../db/db.ts';
+import { customPrefix, keyed, userColumns } from './user-columns.ts';
 
 export type UserChange = {
   readonly seq: number;
@@ -16,20 +17,6 @@ export type UserChange = {
 };
 
 export type ApplyingRun = { readonly runId: RunId; readonly connectionId: ConnectionId };
-
-const columns: Readonly<Record<string, string>> = {
-  username: 'username',
-  email: 'email',
-  displayName: 'display_name',
-  givenName: 'given_name',
-  familyName: 'family_name',
-  phone: 'phone',
-  employeeId: 'employee_id',
-  department: 'department',
-  jobTitle: 'job_title',
-};
-const keyed = new Set(['username', 'email', 'displayName', 'employeeId']);
-const customPrefix = 'attributes.';
 
 /** Applies rows of one op; returns the seqs that were applied, the others are stale. */
 export async function applyUserChanges(tx: TenantTx, run: ApplyingRun, rows: readonly UserChange[]): Promise<number[]> {
@@ -56,7 +43,7 @@ function toPatch(row: UserChange, run: ApplyingRun): Record<string, unknown> {
   const provenance: Record<string, string> = {};
   for (const [target, raw] of Object.entries(row.after)) {
     const value = typeof raw === 'string' ? raw : null;
-    const column = columns[target];
+    const column = userColumns[target];
     if (target.startsWith(customPrefix)) custom[target.slice(customPrefix.length)] = value;
     else if (column !== undefined) {
       patch[column] = value;

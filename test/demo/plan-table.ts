@@ -85,6 +85,7 @@ function wordsOf(change: Change, organizations: ReadonlyMap<string, string>): st
     case 'remove':
     case 'dispute':
     case 'error':
+    case 'keep':
       return describeChange(change);
   }
 }

@@ -19,6 +19,8 @@ export type ApplyScope = {
   readonly connectionName: string;
 };
 
+  /** Of an undo: the run whose changes are taken back. */
+  readonly undone: UndoneRun | null;
 const chunkRows = 2_000;
 /** Usernames that depend on each other must change in one statement; beyond this many a guard has long held them. */
 const keyRows = 50_000;
@@ -33,7 +35,10 @@ export async function applyPlan(
 ): Promise<number> {
   let done = 0;
   let failed = 0;
-  await inTransaction((tx) => setOutdatedAside(tx, scope.runId));
+  await inTransaction(async (tx) => {
+    if (scope.undone !== null) await beginUndo(tx, scope, scope.undone);
+    await setOutdatedAside(tx, scope.runId);
+  });
   for (const changeClass of changeClasses) {
     const limit = changeClass === 'key' ? keyRows : chunkRows;
     // chunks follow each other by seq: looking for planned rows from the start would read all applied ones each time
@@ -139,14 +144,15 @@ function describeConstraint(code: string, error: unknown): string {
 }
 
 async function applyRows(tx: TenantTx, scope: ApplyScope, op: ChangeOp, rows: readonly Change[]): Promise<void> {
-  const applied = await applyOp(tx, scope, op, rows);
+  const applied = await (scope.undone === null ? applyOp : applyRestores)(tx, scope, op, rows);
   const done = new Set(applied);
   const rest = rows.filter((row) => !done.has(row.seq)).map((row) => row.seq);
-  await setChangeStates(tx, scope.runId, applied, 'applied');
+  await setChangeStates(tx, scope.runId, applied, op === 'keep' ? 'conflict' : 'applied');
   // a grant is left out when an exclusion or protection came meanwhile: that is the person's word, not staleness
   await setChangeStates(tx, scope.runId, rest, op === 'grant' ? 'skipped' : 'stale');
   const appliedRows = rows.filter((row) => done.has(row.seq));
-  await writeLinks(tx, scope, op, appliedRows);
+  if (scope.undone === null) await writeLinks(tx, scope, op, appliedRows);
+  else await markUndone(tx, scope, scope.undone, appliedRows);
   if (op === 'suspend' || op === 'remove') {
     await revokeTokensCreatedBy(
       tx,

@@ -5,6 +5,7 @@ import type { Draft, Subject } from '../../core/subject.ts';
 import type { ChangeClass, ChangeKind, ChangeOp, ChangeState } from '../../core/vocabulary.ts';
 import { changeClasses } from '../../core/vocabulary.ts';
 import type { TenantTx } from '../../db/db.ts';
+import { priorOf } from './prior.ts';
 
 /** A change row on its way into the plan. */
 export type NewChange = Draft & {
@@ -76,9 +77,10 @@ export async function insertChanges(
   }));
   await tx.sql`
     insert into changes (tenant_id, run_id, connection_id, request_id, seq, class, op, kind, anchor, user_id, subject, organization_id,
-      role, grant_source, before, after, expected_version, object_version, reason, cause)
+      role, grant_source, before, after, prior, expected_version, object_version, reason, cause)
     select ${tx.tenantId}::uuid, ${where.runId}::uuid, ${where.connectionId}::uuid, ${where.requestId}::uuid, seq, class, op, kind, anchor,
-      user_id, subject, organization_id, role, grant_source, before, after, expected_version, object_version, reason, cause
+      user_id, subject, organization_id, role, grant_source, before, after, ${priorOf(tx, where.connectionId)}, expected_version, object_version,
+      reason, cause
     from jsonb_to_recordset(${JSON.stringify(columns)}::jsonb) as r(
       seq int, class text, op text, kind text, anchor text, user_id uuid, subject text, organization_id uuid, role text, grant_source text,
       before jsonb, after jsonb, expected_version bigint, object_version bigint, reason text, cause text)`;

@@ -224,11 +224,11 @@ export function selectWaiting(
   except: RunId,
 ): Promise<{ id: RunId; digest: string | null }[]> {
   return tx.sql<{ id: RunId; digest: string | null }[]>`
-    select id, digest from runs
-    where tenant_id = ${tx.tenantId} and connection_id = ${connectionId} and id <> ${except} and status in ('planned', 'held')
-      and (undo_of, undo_scope) is not distinct from (
-        select o.undo_of, o.undo_scope from runs o where o.tenant_id = ${tx.tenantId} and o.id = ${except})
-    order by id desc`;
+    select r.id, r.digest from runs r
+    join runs o on o.tenant_id = r.tenant_id and o.id = ${except} and o.undo_of is not distinct from r.undo_of
+      and o.undo_scope is not distinct from r.undo_scope
+    where r.tenant_id = ${tx.tenantId} and r.connection_id = ${connectionId} and r.id <> ${except} and r.status in ('planned', 'held')
+    order by r.id desc`;
 }
 
 /** A newer plan says something else: the older ones can not be approved any more. */
