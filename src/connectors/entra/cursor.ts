@@ -9,6 +9,8 @@ const cursorSchema = z.strictObject({
   groupsDeltaLink: z.string(),
   select: z.string(),
   tenant: z.string(),
+  /** Of the app roles: what was assigned, and which roles there were. */
+  appRoles: z.strictObject({ hash: z.string(), anchors: z.array(z.string()) }).optional(),
   /** When the round began, by our clock. */
   at: z.iso.datetime(),
 });

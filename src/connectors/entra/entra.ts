@@ -9,6 +9,7 @@
 import { RollcallError } from '../../core/errors.ts';
 import type { Connector, DefaultMapping, DirectoryEvent, ReadRequest } from '../contract/contract.ts';
 import { proveByIds } from './absence.ts';
+import { isAppRole, proveRoles } from './app-roles.ts';
 import { findCredentialEnds } from './credential-ends.ts';
 import type { EntraSecrets } from './credentials.ts';
 import { entraSecretsSchema } from './credentials.ts';
@@ -52,7 +53,12 @@ export function entraConnector(dependencies: EntraDependencies): Connector<Entra
     proveAbsent: async function* (request, kind, anchors) {
       const session = openGraphSession(dependencies, request, runEndurance);
       try {
-        yield* proveByIds(session, kind, anchors);
+        yield* proveRoles(session, request.settings.appRolesOf, anchors.filter(isAppRole));
+        yield* proveByIds(
+          session,
+          kind,
+          anchors.filter((anchor) => !isAppRole(anchor)),
+        );
       } finally {
         session.close();
       }
@@ -88,7 +94,8 @@ async function* read(
   const stop = (): void => stopper.abort(new RollcallError('canceled', 'The other half of the read ended.'));
   const session = openGraphSession(dependencies, sessionRequest(request, stopper.signal), runEndurance);
   try {
-    yield* readDirectory({ session, selection, tenant: settings.tenantId, from, now, signal: request.signal, stop });
+    const { signal } = request;
+    yield* readDirectory({ session, selection, settings, from, now, signal, stop });
   } finally {
     stop();
     session.close();

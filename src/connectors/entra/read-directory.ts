@@ -4,6 +4,8 @@
  */
 import { RollcallError, isRollcallError } from '../../core/errors.ts';
 import type { DirectoryEvent } from '../contract/contract.ts';
+import type { AppRoles } from './app-roles.ts';
+import { openAppRoles } from './app-roles.ts';
 import type { EntraCursor } from './cursor.ts';
 import type { PageItem } from './delta-page.ts';
 import { readRound } from './delta-round.ts';
@@ -15,11 +17,12 @@ import type { Notices } from './notices.ts';
 import { groupObject, memberChanges, tombstone, userObject } from './objects.ts';
 import type { Selection } from './selection.ts';
 import { deltaUrl } from './selection.ts';
+import type { EntraSettings } from './settings.ts';
 
 export type DirectoryRead = {
   readonly session: GraphSession;
   readonly selection: Selection;
-  readonly tenant: string;
+  readonly settings: EntraSettings;
   /** Null for a full read. */
   readonly from: EntraCursor | null;
   readonly now: Date;
@@ -34,8 +37,9 @@ type Batch = readonly DirectoryEvent[];
 const maxMembersPerEvent = 5_000;
 
 export async function* readDirectory(read: DirectoryRead): AsyncGenerator<DirectoryEvent> {
-  const { session, selection, from } = read;
+  const { session, selection, settings, from } = read;
   const notices = createNotices();
+  const appRoles = settings.appRolesOf === undefined ? null : await openAppRoles(session, settings.appRolesOf);
   const losses: Losses = new Map();
   const usersUrl = from?.usersDeltaLink ?? deltaUrl(session.graphUrl, 'users', selection.user);
   const groupsUrl = from?.groupsDeltaLink ?? deltaUrl(session.graphUrl, 'groups', selection.group);
@@ -43,7 +47,10 @@ export async function* readDirectory(read: DirectoryRead): AsyncGenerator<Direct
   const merged = mergeStreams<Batch, string>(
     [
       readRound(session, 'users', usersUrl, userEvents(notices)),
-      readRound(session, 'groups', groupsUrl, toGroupEvents),
+      readRound(session, 'groups', groupsUrl, (items) => {
+        noteGroups(appRoles, items);
+        return toGroupEvents(items);
+      }),
     ],
     read.stop,
   );
@@ -56,6 +63,7 @@ export async function* readDirectory(read: DirectoryRead): AsyncGenerator<Direct
     return;
   }
   for (const [group, changes] of losses) yield* rereadGroup(session, group, changes);
+  if (appRoles !== null) yield* appRoles.events(session, notices, from?.appRoles ?? null);
   yield* notices.summary();
   read.signal.throwIfAborted();
   const [usersDeltaLink = '', groupsDeltaLink = ''] = links;
@@ -64,10 +72,15 @@ export async function* readDirectory(read: DirectoryRead): AsyncGenerator<Direct
     usersDeltaLink,
     groupsDeltaLink,
     select: selection.hash,
-    tenant: read.tenant,
+    tenant: settings.tenantId,
+    ...(appRoles === null ? {} : { appRoles: { ...appRoles.mark, anchors: [...appRoles.mark.anchors] } }),
     at: read.now.toISOString(),
   };
   yield { type: 'complete', mode: from === null ? 'full' : 'delta', cursor };
+}
+
+function noteGroups(appRoles: AppRoles | null, items: readonly PageItem[]): void {
+  if (appRoles !== null) for (const { id } of items) appRoles.noteGroup(id);
 }
 
 async function* flatten<R>(

@@ -49,7 +49,7 @@ export function selectProperties(settings: EntraSettings, attributes: readonly s
   const user = [...new Set<string>([...userProperties, ...wanted])].toSorted();
   const group = [...groupProperties].toSorted();
   const hash = createHash('sha256')
-    .update(JSON.stringify([user, group]))
+    .update(JSON.stringify([user, group, ...(settings.appRolesOf === undefined ? [] : [settings.appRolesOf])]))
     .digest('hex')
     .slice(0, 32);
   return { user, group, hash };

@@ -42,6 +42,9 @@ export const entraSettingsSchema = z.strictObject({
   authority: httpsOrigin.optional().describe('Sign-in address, when it is not the usual one of the cloud.'),
   graphUrl: httpsOrigin.optional().describe('Microsoft Graph address, when it is not the usual one of the cloud.'),
   caPem: certificates.optional().describe('PEM of a further certificate authority, e.g. of a TLS-inspecting proxy.'),
+  appRolesOf: guid
+    .optional()
+    .describe('Client id of an enterprise application whose app roles are read as groups, to be mapped to roles.'),
   properties: z
     .array(z.string().regex(/^[A-Za-z][A-Za-z0-9_]*$/))
     .max(100)

@@ -2,7 +2,14 @@
 import { entraConnector } from '../../../src/connectors/entra/entra.ts';
 import type { EntraConfig, EntraSecrets, EntraSettings } from '../../../src/connectors/entra/entra.ts';
 import { entraSettingsSchema } from '../../../src/connectors/entra/settings.ts';
-import type { CredentialEnd, Cursor, DirectoryEvent, TestStep } from '../../../src/connectors/contract/contract.ts';
+import type {
+  AbsenceVerdict,
+  CredentialEnd,
+  Cursor,
+  DirectoryEvent,
+  TestStep,
+} from '../../../src/connectors/contract/contract.ts';
+import type { ObjectKind } from '../../../src/core/vocabulary.ts';
 import type { Clock } from '../../../src/platform/clock.ts';
 import { Secret } from '../../../src/platform/secrets.ts';
 import { connectionSettings } from './connection.ts';
@@ -73,6 +80,11 @@ export type Harness = {
   /** Throws what the read throws; `seen` keeps the events until then. */
   read(cursor?: Cursor | null, options?: ReadOptions): Promise<DirectoryEvent[]>;
   test(options?: ReadOptions): Promise<TestStep[]>;
+  prove(
+    kind: ObjectKind,
+    anchors: readonly string[],
+    options?: ReadOptions,
+  ): Promise<Map<string, AbsenceVerdict['verdict']>>;
   credentialEnds(options?: ReadOptions): Promise<readonly CredentialEnd[]>;
   stop(): Promise<void>;
 };
@@ -137,6 +149,13 @@ export async function startHarness(options: HarnessOptions = {}): Promise<Harnes
       const steps: TestStep[] = [];
       for await (const step of connector.test(requestOf(given))) steps.push(step);
       return steps;
+    },
+    prove: async (kind, anchors, given = {}) => {
+      const verdicts = new Map<string, AbsenceVerdict['verdict']>();
+      for await (const { anchor, verdict } of connector.proveAbsent(requestOf(given), kind, anchors)) {
+        verdicts.set(anchor, verdict);
+      }
+      return verdicts;
     },
     credentialEnds: async (given = {}) => (await connector.credentialEnds?.(requestOf(given))) ?? [],
     stop: async () => simulator.stop(),
