@@ -37,8 +37,8 @@ import { requestUndo, type UndoRequest } from './undo/undo.ts';
 import { executeRun, type ExecuteOptions, type RunDeps } from './run/run.ts';
 import { selectRun, selectRuns, type RunFilter, type RunSummary } from './run/runs-store.ts';
 
-export type { Case, Resolution } from './cases/cases.ts';
 export type { UndoRequest } from './undo/undo.ts';
+export type { Case, Resolution } from './cases/cases.ts';
 export type { Change, ChangeFilter } from './plan/changes.ts';
 export type { Connectors } from './connections/connections.ts';
 export type { Connection } from './connections/connections-store.ts';
@@ -72,9 +72,9 @@ export type Reconciliation = {
   executeRun(tenantId: TenantId, runId: RunId, options: ExecuteOptions): Promise<RunSummary>;
   /** Queues the approved plan for apply; the caller dispatches or executes the same run again. */
   approveRun(tenantId: TenantId, runId: RunId, approval: Approval): Promise<void>;
-  discardRun(tenantId: TenantId, runId: RunId, actor: string): Promise<void>;
   /** Queues the undo of a run, or of a part of it; the caller dispatches or executes it. */
   requestUndo(request: UndoRequest): Promise<RunId>;
+  discardRun(tenantId: TenantId, runId: RunId, actor: string): Promise<void>;
   cancelRun(tenantId: TenantId, runId: RunId, actor: string): Promise<void>;
   listRuns(tenantId: TenantId, filter: RunFilter): Promise<RunSummary[]>;
   /** Throws not_found. */
@@ -105,11 +105,11 @@ export function createReconciliation(deps: RunDeps): Reconciliation {
     retryConnection: (request) => retryConnection(db, request),
     executeRun: (tenantId, runId, options) => executeRun(deps, tenantId, runId, options),
     approveRun: (tenantId, runId, approval) => approveRun(db, tenantId, runId, approval),
+    requestUndo: (request) => requestUndo(db, request),
     discardRun: (tenantId, runId, actor) => discardRun(db, tenantId, runId, actor),
     cancelRun: (tenantId, runId, actor) => cancelRun(db, tenantId, runId, actor),
     listRuns: (tenantId, filter) => db.tenant(tenantId, (tx) => selectRuns(tx, filter)),
     getRun: async (tenantId, runId) => {
-    requestUndo: (request) => requestUndo(db, request),
       const run = await db.tenant(tenantId, (tx) => selectRun(tx, runId));
       if (run !== null) return run;
       throw new RollcallError('not_found', `There is no run ${runId}.`, {

@@ -11,16 +11,17 @@ import { enqueueEach } from '../../outbox/outbox.ts';
 import { applyUserChanges, moveQuotaHomes, type UserChange } from '../../users/users.ts';
 import { openCases } from '../cases/cases.ts';
 import { selectBySeq, selectPlanned, setChangeStates, type Change } from '../plan/changes.ts';
+import { applyRestores, beginUndo, markUndone, type UndoneRun } from '../undo/undo-apply.ts';
 import { shieldLastAdmin } from './last-admin.ts';
 
 export type ApplyScope = {
   readonly runId: RunId;
   readonly connectionId: ConnectionId;
   readonly connectionName: string;
-};
-
   /** Of an undo: the run whose changes are taken back. */
   readonly undone: UndoneRun | null;
+};
+
 const chunkRows = 2_000;
 /** Usernames that depend on each other must change in one statement; beyond this many a guard has long held them. */
 const keyRows = 50_000;

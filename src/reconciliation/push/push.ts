@@ -265,13 +265,13 @@ async function applyDecided(tx: TenantTx, opened: Opened, decided: readonly Deci
     runId: await standingRun(tx, connection),
     connectionId: context.connectionId,
     connectionName: connection.row.name,
+    undone: null,
   };
   const total = decided.reduce((sum, one) => sum + one.drafts.length, 0);
   const seqs = await tx.sql<
     { seq: number }[]
   >`select nextval('push_change_seq')::int as seq from generate_series(1, ${total}) order by 1`;
   let next = 0;
-    undone: null,
   const rows = decided.flatMap(({ subject, drafts }) =>
     toNewChanges(subject, drafts, 0).map((row) => ({ ...row, seq: seqs[next++]?.seq ?? 0 })),
   );
