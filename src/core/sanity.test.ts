@@ -7,7 +7,7 @@ const baseline: Baseline = {
   filled: { mail: 90 },
   mappedGroups: { g1: { name: 'Staff', members: 50 } },
 };
-const same: Reading = { ...baseline, newUsers: 0 };
+const same: Reading = { ...baseline, newUsers: 0, unmapped: [] };
 const checks = (reading: Partial<Reading>, before: Baseline | null = baseline) =>
   checkPlausibility({ ...same, ...reading }, before).map((found) => found.check);
 
@@ -27,6 +27,9 @@ describe('plausibility of a full read', () => {
   test('a mapped group that is gone or emptied', () => {
     expect(checks({ mappedGroups: {} })).toEqual(['group_gone']);
     expect(checks({ mappedGroups: { g1: { name: 'Staff', members: 0 } } })).toEqual(['group_emptied']);
+  });
+  test('a group whose mapping a person ended is not missed', () => {
+    expect(checks({ mappedGroups: {}, unmapped: ['g1'] })).toEqual([]);
   });
   test('an attribute that nobody has any more', () => {
     expect(checks({ filled: {} })).toEqual(['attribute_gone']);

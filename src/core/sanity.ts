@@ -20,6 +20,8 @@ export type Baseline = z.output<typeof baselineSchema>;
 export type Reading = Baseline & {
   /** Users that no good full read has shown before. */
   readonly newUsers: number;
+  /** Groups whose mapping a person ended: that they are not measured any more says nothing about the directory. */
+  readonly unmapped: readonly string[];
 };
 
 export type Implausibility = { readonly check: string; readonly message: string };
@@ -54,6 +56,7 @@ export function checkPlausibility(reading: Reading, baseline: Baseline | null): 
     }
   }
   for (const [anchor, before] of Object.entries(baseline.mappedGroups)) {
+    if (reading.unmapped.includes(anchor)) continue;
     const now = reading.mappedGroups[anchor];
     if (now === undefined) {
       found.push({ check: 'group_gone', message: `The mapped group ${before.name} is not in the directory any more.` });

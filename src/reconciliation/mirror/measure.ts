@@ -25,10 +25,21 @@ export async function measureReading(
     groups: counts.groups,
     filled: counts.filled,
     newUsers: await countNewUsers(tx, connectionId, baseline),
+    unmapped: await selectUnmapped(tx, connectionId, Object.keys(baseline?.mappedGroups ?? {})),
     mappedGroups: Object.fromEntries(
       groups.map((group) => [group.anchor, { name: group.name, members: group.members }]),
     ),
   };
+}
+
+async function selectUnmapped(tx: TenantTx, connectionId: ConnectionId, anchors: readonly string[]): Promise<string[]> {
+  if (anchors.length === 0) return [];
+  const rows = await tx.sql<{ anchor: string }[]>`
+    select a.anchor from unnest(${anchors as string[]}::text[]) as a(anchor)
+    where not exists (
+      select 1 from role_mappings r
+      where r.tenant_id = ${tx.tenantId} and r.connection_id = ${connectionId} and r.group_anchor = a.anchor and r.ended_at is null)`;
+  return rows.map((row) => row.anchor);
 }
 
 /**
