@@ -16,7 +16,8 @@ import { describeRoutes } from '../platform/openapi.ts';
 import type { Route } from '../platform/route.ts';
 import { reconciliationRoutes } from '../reconciliation/routes.ts';
 import type { RunJob } from '../schedule/schedule.ts';
-import { createScim, type ScimOptions } from '../scim/scim.ts';
+import { scimRoutes } from '../scim/routes.ts';
+import { createScim, type RequestLog, type ScimOptions } from '../scim/scim.ts';
 import { usersRoutes } from '../users/routes.ts';
 import type { Config } from './config.ts';
 import type { Rooms } from './rooms.ts';
@@ -35,6 +36,7 @@ export function routesOf(rooms: Omit<Rooms, 'clock'>, dispatch: Dispatch): Route
       dispatch: (run) =>
         dispatch({ tenantId: run.tenantId as TenantId, connectionId: run.connectionId as ConnectionId }),
     }),
+    ...scimRoutes(rooms.scim),
     ...auditRoutes(rooms.audit),
     ...outboxRoutes(rooms.outbox),
   ];
@@ -48,6 +50,7 @@ export function createApi(
     readonly metrics: Metrics;
     readonly db: Db;
     readonly pepper: Buffer;
+    readonly requestLog: RequestLog;
     readonly dispatch: Dispatch;
   },
 ): Express {
@@ -92,16 +95,28 @@ export function bearerOf(access: Pick<Rooms['access'], 'authenticate'>): Authent
 
 function scimOptions(
   rooms: Rooms,
-  options: { readonly config: Config; readonly logger: Logger; readonly db: Db; readonly pepper: Buffer },
+  options: {
+    readonly config: Config;
+    readonly logger: Logger;
+    readonly db: Db;
+    readonly pepper: Buffer;
+    readonly requestLog: RequestLog;
+  },
 ): ScimOptions {
   const { publicUrl } = options.config.http;
   return {
     db: options.db,
     pushes: rooms.reconciliation.pushes,
-    authenticate: async (bearer) => {
-      const caller = await rooms.access.authenticate(bearer);
-      return caller?.kind === 'scim' ? caller.principal : null;
+    authenticate: async (bearer, address) => {
+      const caller = await rooms.access.authenticate(bearer, address);
+      if (caller?.kind === 'scim') return caller.principal;
+      if (caller?.kind !== 'refused' || caller.refused.connectionId === null) return null;
+      const { reason, ...refused } = caller.refused;
+      return { ...refused, connectionId: caller.refused.connectionId, refusal: reason };
     },
+    issueAccessToken: (request) => rooms.access.issueAccessToken(request),
+    requestLog: options.requestLog,
+    requestsPerSecond: options.config.scim.requestsPerSecond,
     pepper: options.pepper,
     clock: rooms.clock,
     log: options.logger,

@@ -17,6 +17,7 @@ import {
   outboundConfigSchema,
 } from '../platform/config.ts';
 import { scheduleConfigSchema } from '../schedule/config.ts';
+import { scimConfigSchema } from '../scim/config.ts';
 import type { Environment } from './environment.ts';
 
 export const configSchema = z.strictObject({
@@ -42,6 +43,7 @@ export const configSchema = z.strictObject({
     .prefault({})
     .describe('Identities of this machine that connections to Microsoft Entra ID may borrow.'),
   schedule: scheduleConfigSchema.prefault({}).describe('Scheduled runs and the worker.'),
+  scim: scimConfigSchema.prefault({}).describe('What identity providers push by SCIM.'),
   logging: loggingConfigSchema.prefault({}).describe('The log: JSON lines.'),
 });
 export type Config = z.output<typeof configSchema>;

@@ -7,6 +7,7 @@ import type { Secret } from '../platform/secrets.ts';
 import { listen } from '../platform/http-server.ts';
 import { createScheduledRuns, setNextSlots, sweepStages } from '../reconciliation/reconciliation.ts';
 import { createSchedule, dispatchRun, openRunQueue, startWorker, type PeriodicJob } from '../schedule/schedule.ts';
+import { createRequestLog, deleteOldRequests } from '../scim/scim.ts';
 import { createApi } from './api.ts';
 import type { Config } from './config.ts';
 import { addConnectionMetrics } from './connection-metrics.ts';
@@ -40,12 +41,15 @@ export async function runApiRole(options: RoleOptions): Promise<ApiRole> {
     isWorker: false,
   });
   lifecycle.own('queue', () => queue.close(graceMs));
+  const requestLog = createRequestLog({ db, clock: rooms.clock, log: logger });
+  lifecycle.own('SCIM request log', () => requestLog.close());
   const api = createApi(rooms, {
     config,
     logger,
     metrics,
     db,
     pepper: secretBox.pepper(),
+    requestLog,
     dispatch: (run) => dispatchRun({ db, queue, logger }, run),
   });
   const server = await listen(api, { name: 'http', ...config.http });
@@ -76,7 +80,7 @@ export async function runWorkerRole(options: RoleOptions): Promise<{ readonly pi
     queue,
     executeRun: (tenantId, runId, { signal }) =>
       rooms.reconciliation.executeRun(tenantId, runId, { signal, heartbeatMs: (heartbeatSeconds * 1000) / 3 }),
-    periodic: periodicJobs(rooms, db),
+    periodic: periodicJobs(rooms, db, config),
     concurrency,
     pollSeconds,
     clock: rooms.clock,
@@ -86,7 +90,7 @@ export async function runWorkerRole(options: RoleOptions): Promise<{ readonly pi
   return { ping: () => db.ping() };
 }
 
-function periodicJobs({ outbox, clock }: Rooms, db: Db): PeriodicJob[] {
+function periodicJobs({ outbox, clock, access }: Rooms, db: Db, config: Config): PeriodicJob[] {
   return [
     {
       name: 'outbox relay',
@@ -103,6 +107,23 @@ function periodicJobs({ outbox, clock }: Rooms, db: Db): PeriodicJob[] {
       },
     },
     {
+      name: 'token reminders',
+      everyMs: 3_600_000,
+      run: async () => {
+        await access.remindOfExpiry();
+      },
+    },
+    {
+      name: 'access token purge',
+      everyMs: 600_000,
+      run: (signal) => untilNone(signal, () => access.deleteExpiredAccessTokens()),
+    },
+    {
+      name: 'SCIM request log purge',
+      everyMs: 600_000,
+      run: (signal) => untilNone(signal, () => deleteOldRequests(db, config.scim.requestLogDays)),
+    },
+    {
       name: 'stage sweep',
       everyMs: 3_600_000,
       run: async () => {
@@ -110,4 +131,11 @@ function periodicJobs({ outbox, clock }: Rooms, db: Db): PeriodicJob[] {
       },
     },
   ];
+}
+
+const maxBatches = 1_000;
+
+/** Batch after batch, so that no transaction is long; what is left over is the next round's. */
+async function untilNone(signal: AbortSignal, deleteBatch: () => Promise<number>): Promise<void> {
+  for (let batch = 0; batch < maxBatches && !signal.aborted; batch += 1) if ((await deleteBatch()) === 0) return;
 }

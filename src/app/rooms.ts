@@ -15,6 +15,7 @@ import { createDialer, type Dialer } from '../platform/dialer.ts';
 import type { Logger } from '../platform/logger.ts';
 import type { SecretBox } from '../platform/secrets.ts';
 import { createReconciliation, type Reconciliation } from '../reconciliation/reconciliation.ts';
+import { createScimAdmin, type ScimAdmin } from '../scim/scim.ts';
 import { createUsers, type Users } from '../users/users.ts';
 import type { Config } from './config.ts';
 
@@ -33,25 +34,36 @@ export type Rooms = {
   readonly users: Users;
   readonly outbox: Outbox;
   readonly reconciliation: Reconciliation;
+  readonly scim: ScimAdmin;
 };
 
 export function createRooms({ config, db, secretBox, logger }: RoomsOptions): Rooms {
   const clock = systemClock;
   const dialer = createDialer({ allowPrivateRanges: config.outbound.allowPrivateRanges });
+  const pepper = secretBox.pepper();
+  const reconciliation = createReconciliation({
+    db,
+    connectors: createConnectors(config, dialer, clock),
+    secretBox,
+    nextSlot: nextSlotText,
+    now: () => clock.now(),
+    clock,
+    log: logger,
+  });
   return {
     clock,
-    access: createAccess({ db, pepper: secretBox.pepper(), clock }),
+    access: createAccess({ db, pepper, clock }),
     audit: createAudit({ db }),
     organizations: createOrganizations({ db, baseDomain: config.baseDomain }),
     users: createUsers({ db }),
     outbox: createOutbox({ db, secretBox, clock, logger, send: createHttpsSend({ dialer }) }),
-    reconciliation: createReconciliation({
+    reconciliation,
+    scim: createScimAdmin({
       db,
-      connectors: createConnectors(config, dialer, clock),
-      secretBox,
-      nextSlot: nextSlotText,
-      now: () => clock.now(),
+      pushes: reconciliation.pushes,
+      pepper,
       clock,
+      reach: reconciliation.reach,
       log: logger,
     }),
   };

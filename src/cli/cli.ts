@@ -15,6 +15,7 @@ import { exitCodeOf, exitCodes, type ExitCode } from './exit-codes.ts';
 import { outputFormats } from './output.ts';
 import { addPeopleCommands } from './people-commands.ts';
 import { addRunCommands } from './run-commands.ts';
+import { addScimCommands } from './scim-commands.ts';
 import { addTenantCommands } from './tenant-commands.ts';
 
 export { createSignalReader } from '../platform/lifecycle.ts';
@@ -67,6 +68,7 @@ export function buildProgram(context: CommandContext): Command {
   addTenantCommands(program, context);
   addConnectionCommands(program, context);
   addRunCommands(program, context);
+  addScimCommands(program, context);
   addPeopleCommands(program, context);
   addDoctorCommand(program, context);
   return program;

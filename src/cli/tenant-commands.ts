@@ -1,11 +1,11 @@
 /** Commands about a tenant: organizations, domains, tokens, exclusions, audit. */
 import { Option, type Command } from 'commander';
 import { grantableRoles, type GrantableRole } from '../core/roles.ts';
-import type { NewToken } from '../access/access.ts';
 import type { AuditEvent } from '../audit/audit.ts';
 import { RollcallError } from '../core/errors.ts';
-import { inOffice, inTenant, parseCount, readPages, type CommandContext, type TenantWork } from './context.ts';
+import { inOffice, inTenant, parseCount, readPages, type CommandContext } from './context.ts';
 import { cellText, cutToWidth, formatTime, printObject, printRows, type Column } from './output.ts';
+import { addTokenCommands } from './token-commands.ts';
 
 export function addTenantCommands(program: Command, context: CommandContext): void {
   addOrganizationCommands(program.command('orgs').description('organizations'), context);
@@ -95,86 +95,6 @@ const domainColumns = [
   { title: 'primary', value: (row) => (row.isPrimary ? 'yes' : null) },
   { title: 'proven by', value: (row) => row.provenBy },
 ] satisfies Column<{ name: string; status: string; isPrimary: boolean; provenBy: string | null }>[];
-
-type NewTokenOptions = {
-  readonly name?: string;
-  readonly role: GrantableRole;
-  readonly connection?: string;
-  readonly expires?: string;
-};
-
-function addTokenCommands(tokens: Command, context: CommandContext): void {
-  const { environment } = context;
-  tokens
-    .command('create')
-    .description('makes a token and prints it, this once; with --connection a SCIM token, else an API token')
-    .option('--name <name>', 'what it is for; of a SCIM token the name of its connection unless given')
-    .option('--connection <id or name>', 'SCIM connection the token speaks for')
-    .addOption(new Option('--role <role>', 'role of an API token').choices([...grantableRoles]).default('admin'))
-    .option('--expires <time>', 'end of its life, e.g. 2027-01-31T00:00:00Z; never unless given')
-    .action(async (options: NewTokenOptions, command: Command) => {
-      await inTenant(context, command, async (at) => {
-        const made = await at.office.access.createToken(at.principal, await wantedToken(at, options));
-        printObject(environment, at.output, made, made.text);
-        environment.stderr.write(`Token ${made.token.id} is shown this once; Rollcall keeps only its fingerprint.\n`);
-        if (made.token.kind === 'scim') {
-          const { publicUrl } = at.office.config.http;
-          const base = publicUrl?.replace(/\/+$/, '') ?? 'https://YOUR-HOST';
-          environment.stderr.write(`The identity provider's base URL is ${base}/scim/v2/${made.token.connectionId}\n`);
-        }
-      });
-    });
-  tokens
-    .command('list')
-    .description('tokens of a tenant, without their texts')
-    .option('--limit <count>', 'rows at most', parseCount, 1000)
-    .action(async (options: { readonly limit: number }, command: Command) => {
-      await inTenant(context, command, async ({ office, principal, output }) => {
-        const rows = await readPages((page) => office.access.listTokens(principal, page), options.limit);
-        printRows(environment, output, rows, tokenColumns, 'No tokens.');
-      });
-    });
-  tokens
-    .command('revoke <id>')
-    .description('ends a token; the next request with it is refused')
-    .action(async (id: string, _options: unknown, command: Command) => {
-      await inTenant(context, command, async ({ office, principal, output }) => {
-        const token = await office.access.revokeToken(principal, id);
-        printObject(environment, output, token, `Token ${token.id} (${token.name}) is revoked.`);
-      });
-    });
-}
-
-async function wantedToken(at: TenantWork, options: NewTokenOptions): Promise<NewToken> {
-  const expiresAt = options.expires ?? null;
-  if (options.connection !== undefined) {
-    const { id, name } = await at.office.reconciliation.findConnection(at.tenantId, options.connection);
-    return { kind: 'scim', name: options.name ?? name, expiresAt, connectionId: id };
-  }
-  if (options.name === undefined) {
-    throw new RollcallError('invalid_input', 'Say what the token is for.', { remedy: 'Add --name NAME.' });
-  }
-  const { organizationId } = at;
-  return { kind: 'api', name: options.name, expiresAt, organizationId, role: options.role };
-}
-
-const tokenColumns = [
-  { title: 'id', value: (row) => row.id },
-  { title: 'kind', value: (row) => row.kind },
-  { title: 'name', value: (row) => row.name },
-  { title: 'role', value: (row) => row.role },
-  { title: 'last used', value: (row) => formatTime(row.lastUsedAt) },
-  { title: 'expires', value: (row) => formatTime(row.expiresAt) },
-  { title: 'revoked', value: (row) => formatTime(row.revokedAt) },
-] satisfies Column<{
-  id: string;
-  kind: string;
-  name: string;
-  role: string | null;
-  lastUsedAt: string | null;
-  expiresAt: string | null;
-  revokedAt: string | null;
-}>[];
 
 type NewExclusionOptions = { readonly role?: GrantableRole; readonly reason: string; readonly until?: string };
 

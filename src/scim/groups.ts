@@ -143,6 +143,10 @@ function warnOfForeign(request: ScimRequest, anchor: string, members: MemberChan
     { connectionId, requestId, kind: 'group', id: anchor, count: members.foreign.size },
     'a request named members by ids that are not of this service; they were left out',
   );
+  const [first] = members.foreign;
+  request.note(
+    `${members.foreign.size} members were left out: their ids are not of this service, e.g. "${first ?? ''}".`,
+  );
 }
 
 /** Members of POST and PUT. A body that does not name them leaves them as they are: absence is not deletion. */

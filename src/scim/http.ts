@@ -9,21 +9,17 @@ import express, {
 import { RollcallError } from '../core/errors.ts';
 import { isUuid, newId } from '../core/ids.ts';
 import { requestIdOf } from '../platform/request.ts';
+import type { Endpoint, Method } from './endpoints.ts';
+import { observe, setFacts } from './http-log.ts';
 import { parseBody, type JsonObject } from './json.ts';
+import type { RateLimit } from './rate-limit.ts';
 import type { Handler, ScimAnswer } from './request.ts';
 import type { ScimCaller, ScimOptions } from './scim.ts';
 import { answerError, errorUrn, notFound } from './scim-error.ts';
 
-type Method = 'GET' | 'POST' | 'PUT' | 'PATCH' | 'DELETE';
-
-export type Endpoint = {
-  /** Below the connection's base path; matched in any case, as clients spell it. */
-  readonly path: string;
-  readonly maxBodyBytes: number;
-  readonly methods: Readonly<Partial<Record<Method, Handler>>>;
+type HttpOptions = Pick<ScimOptions, 'authenticate' | 'log' | 'publicUrl' | 'clock' | 'requestLog'> & {
+  readonly rateLimit: RateLimit;
 };
-
-type HttpOptions = Pick<ScimOptions, 'authenticate' | 'log' | 'publicUrl'>;
 
 const scimType = 'application/scim+json';
 const jsonType = 'application/json';
@@ -45,22 +41,26 @@ export function mountEndpoints(router: Router, options: HttpOptions, endpoints: 
 /** Resolves the token; another connection's token gets the answer an unknown one gets. */
 function guard(options: HttpOptions): RequestHandler {
   return async (request, response, next) => {
+    const observed = observe(options, request, response);
     const match = /^bearer +(\S+)$/i.exec(request.get('authorization') ?? '');
-    const caller = match?.[1] === undefined ? null : await options.authenticate(match[1]);
-    const isAllowed =
-      caller !== null && caller.connectionId === request.params['connectionId']?.toString().toLowerCase();
+    const caller = match?.[1] === undefined ? null : await options.authenticate(match[1], request.ip);
+    const connectionId = request.params['connectionId']?.toString().toLowerCase();
+    if (caller !== null && caller.connectionId === connectionId) observed.by(caller);
+    const isAllowed = caller !== null && !('refusal' in caller) && caller.connectionId === connectionId;
     if (!isAllowed) {
       throw new RollcallError('unauthenticated', 'The bearer token is missing, unknown, or not of this connection.');
     }
     setCaller(response, caller);
+    response.set(options.rateLimit.take(caller.tokenId));
     next();
   };
 }
 
-/** Before the body: what is not supported is not read either. */
+/** Before the body: what is not supported or not allowed is not read either. */
 function checkMethod(endpoint: Endpoint): RequestHandler {
-  return (request, _response, next) => {
+  return (request, response, next) => {
     handlerOf(endpoint, request);
+    checkScopes(endpoint, request.method, callerOf(response));
     next();
   };
 }
@@ -72,6 +72,19 @@ function handlerOf(endpoint: Endpoint, request: Request): Handler {
   return handler;
 }
 
+/** A token without scopes may do everything on its connection (rule 12). */
+function checkScopes(endpoint: Endpoint, method: string, caller: ScimCaller): void {
+  if (caller.scopes.length === 0) return;
+  const isRead = method === 'GET' || method === 'HEAD' || endpoint.path.endsWith('/.search');
+  const missing = endpoint.objects
+    .map((object) => `${object}:${isRead ? 'read' : 'write'}`)
+    .filter((scope) => !caller.scopes.includes(scope));
+  if (missing.length === 0) return;
+  throw new RollcallError('forbidden', `The token lacks the scope ${missing.join(' ')}.`, {
+    details: { missingScopes: missing.join(' ') },
+  });
+}
+
 function dispatch(options: HttpOptions, endpoint: Endpoint): RequestHandler {
   return async (request, response) => {
     const handler = handlerOf(endpoint, request);
@@ -79,16 +92,21 @@ function dispatch(options: HttpOptions, endpoint: Endpoint): RequestHandler {
     response.locals['route'] = `/scim/v2/:connectionId${endpoint.path}`;
     const requestId = changeIdOf(request);
     const base = baseOf(options, request, caller);
+    const body = readBody(request);
+    const notes: string[] = [];
+    setFacts(response, { requestId, body, notes });
     const answer = await handler({
       context: { tenantId: caller.tenantId, connectionId: caller.connectionId, requestId },
       tokenId: caller.tokenId,
+      settings: caller.settings,
       base,
       id: textParam(request, 'id'),
-      query: readQuery(request),
+      query: readQuery(request.url),
       ifMatch: request.get('if-match'),
       ifNoneMatch: request.get('if-none-match'),
-      body: readBody(request),
+      body,
       log: options.log,
+      note: (text) => notes.push(text),
     });
     send(request, response, answer);
   };
@@ -100,7 +118,7 @@ function changeIdOf(request: Request): string {
   return request.headers['x-request-id'] === undefined && isUuid(id) ? id : newId();
 }
 
-function isMethod(text: string): text is Method {
+export function isMethod(text: string): text is Method {
   return ['GET', 'POST', 'PUT', 'PATCH', 'DELETE'].includes(text);
 }
 
@@ -132,11 +150,11 @@ function baseOf(options: HttpOptions, request: Request, caller: ScimCaller): str
 }
 
 /** Parameter names in any case; the first of a repeated one. */
-function readQuery(request: Request): ReadonlyMap<string, string> {
-  const start = request.url.indexOf('?');
+export function readQuery(url: string): ReadonlyMap<string, string> {
+  const start = url.indexOf('?');
   const query = new Map<string, string>();
   if (start < 0) return query;
-  for (const [name, value] of new URLSearchParams(request.url.slice(start + 1))) {
+  for (const [name, value] of new URLSearchParams(url.slice(start + 1))) {
     const key = name.toLowerCase();
     if (!query.has(key)) query.set(key, value);
   }
@@ -180,10 +198,9 @@ function send(request: Request, response: Response, answer: ScimAnswer): void {
 }
 
 function sendNotImplemented(request: Request, response: Response): void {
-  send(request, response, {
-    status: 501,
-    body: { schemas: [errorUrn], status: '501', detail: 'This service does not offer this endpoint.' },
-  });
+  const detail = 'This service does not offer this endpoint.';
+  setFacts(response, { reason: detail });
+  send(request, response, { status: 501, body: { schemas: [errorUrn], status: '501', detail } });
 }
 
 function sendError(options: HttpOptions): ErrorRequestHandler {
@@ -193,6 +210,11 @@ function sendError(options: HttpOptions): ErrorRequestHandler {
       return;
     }
     const { status, headers, body, isOurs } = answerError(error);
+    const { scimType: keyword, detail } = body;
+    setFacts(response, {
+      scimType: typeof keyword === 'string' ? keyword : null,
+      reason: typeof detail === 'string' ? detail : null,
+    });
     if (isOurs) {
       const requestId = requestIdOf(request);
       options.log.error({ err: error as unknown, method: request.method, requestId }, 'a SCIM request failed');

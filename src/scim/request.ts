@@ -9,6 +9,8 @@ import { etagMatches } from './present.ts';
 export type ScimRequest = {
   readonly context: PushContext;
   readonly tokenId: string;
+  /** Of the connection (settings.ts). */
+  readonly settings: Readonly<Record<string, unknown>>;
   readonly base: BaseUrl;
   /** Id in the path; empty where the path has none. */
   readonly id: string;
@@ -18,6 +20,8 @@ export type ScimRequest = {
   readonly ifNoneMatch: string | undefined;
   readonly body: JsonObject;
   readonly log: Logger;
+  /** Tells the admin, in the request log, what a taken request left out or set aside. */
+  note(text: string): void;
 };
 
 export type ScimAnswer = {

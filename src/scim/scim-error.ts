@@ -44,6 +44,12 @@ export function answerError(error: unknown): ErrorAnswer {
   const isBusy = errorCodes[known.code].retry === 'later';
   if (isBusy) headers['Retry-After'] = String(Math.max(1, Math.ceil(known.retryAfterSeconds ?? 5)));
   if (known.httpStatus === 401) headers['WWW-Authenticate'] = 'Bearer realm="scim"';
+  const { missingScopes } = known.details;
+  if (typeof missingScopes === 'string') {
+    // RFC 6750 section 3.1
+    headers['WWW-Authenticate'] = `Bearer realm="scim", error="insufficient_scope", scope="${missingScopes}"`;
+  }
+  if (known.code === 'too_many_requests') Object.assign(headers, known.details['headers']);
   const allow = known.details['allow'];
   if (known.httpStatus === 405 && typeof allow === 'string') headers['Allow'] = allow;
   const isOurs = known.httpStatus >= 500;

@@ -7,7 +7,13 @@ import type { Db } from '../../src/db/db.ts';
 import { systemClock } from '../../src/platform/clock.ts';
 import type { Logger } from '../../src/platform/logger.ts';
 import type { Pushes } from '../../src/reconciliation/reconciliation.ts';
-import { createScim, type ScimCaller } from '../../src/scim/scim.ts';
+import {
+  createRequestLog,
+  createScim,
+  type RequestLog,
+  type ScimCaller,
+  type ScimOptions,
+} from '../../src/scim/scim.ts';
 import { createTenant, type TestTenant } from '../setup/database.ts';
 
 export type Answer = {
@@ -36,6 +42,9 @@ export type Client = {
 export type ScimServer = {
   readonly url: string;
   readonly logged: readonly unknown[];
+  readonly requestLog: RequestLog;
+  /** What the next requests of a client may do and how their connection is set. */
+  setCaller(client: Client, more: Partial<Pick<ScimCaller, 'scopes' | 'settings'>>): void;
   /** A fresh tenant with one SCIM connection, or another connection of a given tenant. */
   connect(tenant?: TestTenant): Promise<Client>;
   /** Lets a client of another server talk to this one. */
@@ -47,9 +56,11 @@ export async function startScimServer(
   db: Db,
   pushes: Pushes,
   makeConnection: (tenant: TestTenant) => Promise<ConnectionId> = (tenant) => insertConnection(db, tenant),
+  more: Partial<Pick<ScimOptions, 'requestsPerSecond' | 'issueAccessToken'>> = {},
 ): Promise<ScimServer> {
   const callers = new Map<string, ScimCaller>();
   const logged: unknown[] = [];
+  const requestLog = createRequestLog({ db, clock: systemClock, log: recordingLogger(logged), everyMs: 60_000 });
   const app = express();
   app.use(
     '/scim/v2',
@@ -60,6 +71,9 @@ export async function startScimServer(
       pepper: Buffer.alloc(32, 9),
       clock: systemClock,
       log: recordingLogger(logged),
+      requestLog,
+      requestsPerSecond: 100_000,
+      ...more,
     }),
   );
   const server = app.listen(0, '127.0.0.1');
@@ -68,21 +82,27 @@ export async function startScimServer(
   return {
     url,
     logged,
+    requestLog,
+    setCaller: (client, changed) => {
+      const caller = callers.get(client.token);
+      if (caller !== undefined) callers.set(client.token, { ...caller, ...changed });
+    },
     connect: async (given) => {
       const tenant = given ?? (await createTenant(db));
       const connectionId = await makeConnection(tenant);
       const token = `token-${connectionId}`;
-      callers.set(token, { tenantId: tenant.tenantId, connectionId, tokenId: connectionId });
+      callers.set(token, { tenantId: tenant.tenantId, connectionId, tokenId: connectionId, scopes: [], settings: {} });
       const base = `${url}/${connectionId}`;
       return { tenant, connectionId, token, base, send: (method, path, call) => send(base, token, method, path, call) };
     },
     adopt: (client) => {
       const { connectionId, token, tenant } = client;
-      callers.set(token, { tenantId: tenant.tenantId, connectionId, tokenId: connectionId });
+      callers.set(token, { tenantId: tenant.tenantId, connectionId, tokenId: connectionId, scopes: [], settings: {} });
       const base = `${url}/${connectionId}`;
       return Promise.resolve({ ...client, base, send: (method, path, call) => send(base, token, method, path, call) });
     },
     close: async () => {
+      await requestLog.close();
       server.closeAllConnections();
       server.close();
       await once(server, 'close');
