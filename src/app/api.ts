@@ -52,6 +52,8 @@ export function createApi(
     readonly pepper: Buffer;
     readonly requestLog: RequestLog;
     readonly dispatch: Dispatch;
+    /** Aborted when the process stops: streams end then, instead of being cut. */
+    readonly stopping: AbortSignal;
   },
 ): Express {
   const { config, logger, metrics } = options;
@@ -75,6 +77,7 @@ export function createApi(
           authenticate: bearerOf(rooms.access),
           bodyLimitBytes: config.http.bodyLimitBytes,
           requestTimeoutMs: config.http.requestTimeoutMs,
+          stopping: options.stopping,
         }),
       );
     },

@@ -51,6 +51,7 @@ export async function runApiRole(options: RoleOptions): Promise<ApiRole> {
     pepper: secretBox.pepper(),
     requestLog,
     dispatch: (run) => dispatchRun({ db, queue, logger }, run),
+    stopping: lifecycle.signal,
   });
   const server = await listen(api, { name: 'http', ...config.http });
   lifecycle.own('HTTP server', () => server.close(graceMs));

@@ -57,9 +57,17 @@ it('times are minutes in UTC, whichever way the database wrote them', () => {
   ]);
 });
 
-it('progress says how far and how fast', () => {
-  const progress = { runId: 'r' as RunId, phase: 'fetch', done: 12_000, total: 50_000, message: null } as const;
-  expect(describeProgress(progress, 3000)).toBe('fetch: 12,000 of 50,000, 4,000/s');
+it('progress says how far, how fast, how long still, and what it waits for', () => {
+  const start = { phase: 'fetch', done: 0, total: null, isEstimate: false } as const;
+  const nothing = { perSecond: null, etaSeconds: null, message: null };
+  expect(describeProgress({ ...start, ...nothing })).toBe('fetch');
+  const under = { ...start, done: 12_000, total: 50_000, isEstimate: true, perSecond: 4000 };
+  expect(describeProgress({ ...under, etaSeconds: 10, message: null })).toBe(
+    'fetch: 12,000 of about 50,000, 4,000/s, 10 s left',
+  );
+  expect(describeProgress({ ...under, isEstimate: false, etaSeconds: 600, message: 'Waiting 40 s.' })).toBe(
+    'fetch: 12,000 of 50,000, 4,000/s, 10 min left, Waiting 40 s.',
+  );
 });
 
 describe('a plan', () => {
@@ -86,6 +94,7 @@ describe('a plan', () => {
         { class: 'suspend', op: 'suspend', kind: 'leaver', state: 'held', rows: 1, subjects: 1 },
       ],
     },
+    progress: null,
     digest: 'abc',
     guard: { implausible: [], breaches: [{ guard: 'leavers', message: '600 of 1,000 people would leave.' }] },
     approvedBy: null,

@@ -3,28 +3,24 @@ import type { Output } from '../app/app.ts';
 import type { Progress } from '../reconciliation/reconciliation.ts';
 import { formatCount } from './output.ts';
 
-export type ProgressLine = { show(progress: Progress): void; end(): void };
+export type ProgressLine = { show(progress: Omit<Progress, 'runId'>): void; end(): void };
 
 const terminalEveryMs = 100;
 const lineEveryMs = 5000;
 
 export function createProgressLine(output: Output, nowMs: () => number): ProgressLine {
   let phase: string | null = null;
-  let phaseStartedMs = 0;
   let shownMs = Number.NEGATIVE_INFINITY;
   let isOpen = false;
   return {
     show: (progress) => {
       const now = nowMs();
       const isNewPhase = progress.phase !== phase;
-      if (isNewPhase) {
-        phase = progress.phase;
-        phaseStartedMs = now;
-      }
+      phase = progress.phase;
       const isDue = now - shownMs >= (output.isTty ? terminalEveryMs : lineEveryMs);
       if (!isDue && !isNewPhase) return;
       shownMs = now;
-      const text = describeProgress(progress, now - phaseStartedMs);
+      const text = describeProgress(progress);
       // CSI K clears what the longer line before left behind
       output.write(output.isTty ? `\r${text}\u001b[K` : `${text}\n`);
       isOpen = output.isTty;
@@ -36,12 +32,21 @@ export function createProgressLine(output: Output, nowMs: () => number): Progres
   };
 }
 
-/** `fetch: 12,000 of 50,000, 4,000/s` */
-export function describeProgress(progress: Progress, elapsedMs: number): string {
-  const total = progress.total === null ? '' : ` of ${formatCount(progress.total)}`;
-  const perSecond =
-    elapsedMs >= 1000 && progress.done > 0 ? `, ${formatCount(Math.round((progress.done * 1000) / elapsedMs))}/s` : '';
-  const message = progress.message === null ? '' : `, ${progress.message}`;
-  const count = progress.done === 0 && progress.total === null ? '' : `: ${formatCount(progress.done)}${total}`;
-  return `${progress.phase}${count}${perSecond}${message}`;
+/** `fetch: 12,000 of about 50,000, 4,000/s, 10 s left` */
+export function describeProgress(progress: Omit<Progress, 'runId'>): string {
+  const { phase, done, total, isEstimate, perSecond, etaSeconds, message } = progress;
+  const of = total === null ? '' : ` of ${isEstimate ? 'about ' : ''}${formatCount(total)}`;
+  const parts = [
+    done === 0 && total === null ? phase : `${phase}: ${formatCount(done)}${of}`,
+    ...(perSecond === null ? [] : [`${formatCount(perSecond)}/s`]),
+    ...(etaSeconds === null || etaSeconds === 0 ? [] : [`${formatDuration(etaSeconds)} left`]),
+    ...(message === null ? [] : [message]),
+  ];
+  return parts.join(', ');
+}
+
+function formatDuration(seconds: number): string {
+  if (seconds < 120) return `${seconds} s`;
+  const minutes = Math.round(seconds / 60);
+  return minutes < 120 ? `${minutes} min` : `${Math.round(minutes / 60)} h`;
 }

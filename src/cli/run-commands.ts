@@ -2,6 +2,7 @@
 import type { Command } from 'commander';
 import { isRollcallError, RollcallError } from '../core/errors.ts';
 import { isUuid, type ConnectionId, type RunId } from '../core/ids.ts';
+import type { PhaseProgress } from '../core/progress.ts';
 import { changeKinds, type ChangeKind, type RunMode } from '../core/vocabulary.ts';
 import type { Change, RunSummary } from '../reconciliation/reconciliation.ts';
 import { inTenant, parseCount, type CommandContext, type TenantWork } from './context.ts';
@@ -83,7 +84,7 @@ export async function nameLiveRun(at: TenantWork, connectionId: ConnectionId, er
   });
 }
 
-async function execute(context: CommandContext, at: TenantWork, runId: RunId): Promise<RunSummary> {
+export async function execute(context: CommandContext, at: TenantWork, runId: RunId): Promise<RunSummary> {
   const line = createProgressLine(context.environment.stderr, () => performance.now());
   try {
     return await at.office.reconciliation.executeRun(at.tenantId, runId, {
@@ -105,7 +106,7 @@ async function followSame(at: TenantWork, run: RunSummary): Promise<RunSummary> 
     : run;
 }
 
-function exitCodeOfRun(run: RunSummary, mode: RunMode, wantsChanges: boolean): ExitCode {
+export function exitCodeOfRun(run: RunSummary, mode: RunMode, wantsChanges: boolean): ExitCode {
   switch (run.status) {
     case 'held':
       return exitCodes.held;
@@ -125,7 +126,7 @@ function exitCodeOfRun(run: RunSummary, mode: RunMode, wantsChanges: boolean): E
   }
 }
 
-async function printPlan(context: CommandContext, at: TenantWork, run: RunSummary, rows: number): Promise<void> {
+export async function printPlan(context: CommandContext, at: TenantWork, run: RunSummary, rows: number): Promise<void> {
   const { environment } = context;
   if (at.output === 'ndjson') {
     for await (const change of walkChanges(at, run.id)) environment.stdout.write(`${JSON.stringify(change)}\n`);
@@ -236,17 +237,29 @@ async function apply(context: CommandContext, at: TenantWork, runId: RunId): Pro
 
 const watchEveryMs = 1000;
 
-/** Until the run rests. What a worker does is seen in its row; each change of phase is a line. */
+/** Until the run rests. What a worker does is seen in its row, where it writes how far it has come once a second. */
 async function watch(context: CommandContext, at: TenantWork, runId: RunId): Promise<RunSummary> {
-  let shown = '';
-  for (;;) {
-    const run = await at.office.reconciliation.getRun(at.tenantId, runId);
-    if (run.status !== 'queued' && run.status !== 'running') return run;
-    const words = `${run.status}${run.phase === null ? '' : `, ${run.phase}`}`;
-    if (words !== shown) context.environment.stderr.write(`${words}\n`);
-    shown = words;
-    await at.office.clock.sleep(watchEveryMs, context.signal);
+  const line = createProgressLine(context.environment.stderr, () => performance.now());
+  let isTold = false;
+  try {
+    for (;;) {
+      const run = await at.office.reconciliation.getRun(at.tenantId, runId);
+      if (run.status !== 'queued' && run.status !== 'running') return run;
+      if (run.status === 'queued' && !isTold) context.environment.stderr.write('queued: waits for a worker\n');
+      isTold = true;
+      if (run.status === 'running') line.show(progressOf(run));
+      await at.office.clock.sleep(watchEveryMs, context.signal);
+    }
+  } finally {
+    line.end();
   }
+}
+
+/** What was written is of the phase before, until the worker writes again. */
+function progressOf(run: RunSummary): PhaseProgress {
+  const phase = run.phase ?? 'claim';
+  if (run.progress?.phase === phase) return run.progress;
+  return { phase, done: 0, total: null, isEstimate: false, perSecond: null, etaSeconds: null, message: null };
 }
 
 const runColumns: readonly Column<RunSummary>[] = [
@@ -292,7 +305,7 @@ function addRunsCommands(runs: Command, context: CommandContext): void {
     });
   runs
     .command('watch <run>')
-    .description('waits until a run rests')
+    .description('shows how far a run has come, how fast and how long it will take, until it rests')
     .action(async (id: string, _options: unknown, command: Command) => {
       await inTenant(context, command, async (at) => {
         const run = await watch(context, at, runIdOf(id));
@@ -311,7 +324,7 @@ function addRunsCommands(runs: Command, context: CommandContext): void {
     });
 }
 
-function runIdOf(text: string): RunId {
+export function runIdOf(text: string): RunId {
   if (isUuid(text)) return text.toLowerCase() as RunId;
   throw new RollcallError('invalid_input', `"${text}" is not the id of a run.`, {
     remedy: 'List them with: rollcall runs list',

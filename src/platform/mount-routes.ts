@@ -12,7 +12,8 @@ import { allows } from '../core/permissions.ts';
 import { jsonBody } from './json-body.ts';
 import { invalidInput, type ProblemFault } from './problem.ts';
 import { requestIdOf } from './request.ts';
-import type { Principal, Route } from './route.ts';
+import type { Principal, Route, StreamedAnswer } from './route.ts';
+import { sendStream } from './send-stream.ts';
 
 /** Resolves the Authorization header to a principal; throws `unauthenticated`. `address` is the client's. */
 export type Authenticate = (
@@ -27,6 +28,8 @@ export type MountOptions = {
   readonly bodyLimitBytes: number;
   /** Handlers are told to stop after this long. */
   readonly requestTimeoutMs: number;
+  /** Aborted when the server stops: answers without an end must end then. */
+  readonly stopping?: AbortSignal;
 };
 
 const principals = new WeakMap<Request, Principal>();
@@ -43,7 +46,7 @@ export function mountRoutes(options: MountOptions): Router {
   const body = jsonBody({ limitBytes: options.bodyLimitBytes });
   for (const route of mostSpecificFirst(options.routes)) {
     const handlers = route.body === undefined ? [] : [body];
-    router[route.method](route.path, ...handlers, handlerOf(route, options.requestTimeoutMs));
+    router[route.method](route.path, ...handlers, handlerOf(route, options));
   }
   for (const [path, methods] of methodsByPath(options.routes)) router.all(path, refuseMethod(methods));
   router.use(() => {
@@ -74,7 +77,7 @@ function refuseMethod(methods: readonly string[]): RequestHandler {
   };
 }
 
-function handlerOf(route: Route, requestTimeoutMs: number): RequestHandler {
+function handlerOf(route: Route, options: MountOptions): RequestHandler {
   return async (request, response) => {
     // metrics and logs name the route, not the path: paths carry ids
     response.locals['route'] = route.path;
@@ -91,14 +94,32 @@ function handlerOf(route: Route, requestTimeoutMs: number): RequestHandler {
     const result = await route.handler(input, {
       principal,
       requestId: requestIdOf(request),
-      signal: AbortSignal.any([closedSignal(response), AbortSignal.timeout(requestTimeoutMs)]),
+      signal: route.streams === null ? requestSignal(response, options) : streamSignal(response, options),
+      header: (name) => {
+        const value = request.headers[name];
+        return typeof value === 'string' ? value : null;
+      },
     });
     if (response.destroyed) return;
+    if (route.streams !== null) return sendStream(request, response, result as StreamedAnswer);
     response.status(route.status);
     if (route.status === 204) response.end();
     // parsed, so that a column added to a row never leaves by accident
     else response.json(route.response.parse(result));
   };
+}
+
+function requestSignal(response: Response, { requestTimeoutMs }: MountOptions): AbortSignal {
+  return AbortSignal.any([closedSignal(response), AbortSignal.timeout(requestTimeoutMs)]);
+}
+
+/** Aborted in every case in the end, so that what a stream holds is let go of. */
+function streamSignal(response: Response, { stopping }: MountOptions): AbortSignal {
+  const controller = new AbortController();
+  response.once('close', () => {
+    controller.abort(new RollcallError('canceled', 'The answer has ended.'));
+  });
+  return stopping === undefined ? controller.signal : AbortSignal.any([controller.signal, stopping]);
 }
 
 /** Aborted when the client goes away. */

@@ -1,5 +1,10 @@
 /** platform/openapi: the OpenAPI 3.1 document, made of the same routes that are mounted. */
-import { createDocument, type ZodOpenApiOperationObject, type ZodOpenApiPathsObject } from 'zod-openapi';
+import {
+  createDocument,
+  type ZodOpenApiContentObject,
+  type ZodOpenApiOperationObject,
+  type ZodOpenApiPathsObject,
+} from 'zod-openapi';
 import { z } from 'zod';
 import { problemSchema } from './problem.ts';
 import type { Route } from './route.ts';
@@ -64,10 +69,15 @@ function operationOf(route: Route): ZodOpenApiOperationObject {
       [String(route.status) as '200']:
         route.status === 204
           ? { description: 'Done; no content.' }
-          : { description: 'Done.', content: { 'application/json': { schema: route.response } } },
+          : { description: 'Done.', content: contentOf(route) },
       default: { description: 'A problem.', content: { 'application/problem+json': { schema: problem } } },
     },
   };
+}
+
+function contentOf({ streams, response }: Route): ZodOpenApiContentObject {
+  if (streams === null) return { 'application/json': { schema: response } };
+  return Object.fromEntries(streams.map((type) => [type, { schema: z.string() }]));
 }
 
 function operationIdOf(route: Route): string {

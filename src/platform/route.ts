@@ -2,7 +2,7 @@
  * platform/route: one description per HTTP endpoint. The schemas validate, document (OpenAPI) and type the handler;
  * the permission is not optional, so a route without one does not compile. app mounts them (auth sits in the router).
  */
-import type { z } from 'zod';
+import { z } from 'zod';
 import type { OrganizationId, TenantId, UserId } from '../core/ids.ts';
 import type { Permission } from '../core/permissions.ts';
 import type { Role } from '../core/roles.ts';
@@ -22,6 +22,14 @@ export type RequestContext = {
   readonly principal: Principal;
   readonly requestId: string;
   readonly signal: AbortSignal;
+  /** A header of the request, by its name in lower case. */
+  readonly header: (name: string) => string | null;
+};
+
+/** An answer that is written bit by bit, as fast as the client takes it: events, downloads. Null: no content. */
+export type StreamedAnswer = {
+  readonly headers: Readonly<Record<string, string>>;
+  readonly body: AsyncIterable<string> | null;
 };
 
 type Schema = z.ZodType;
@@ -62,6 +70,8 @@ export type Route = {
   readonly body: Schema | undefined;
   readonly response: Schema;
   readonly status: number;
+  /** Content types of a streamed answer; null: the answer is JSON of `response`. */
+  readonly streams: readonly string[] | null;
   readonly handler: (
     input: { readonly params: unknown; readonly query: unknown; readonly body: unknown },
     context: RequestContext,
@@ -84,7 +94,36 @@ export function route<
     body: spec.body,
     response: spec.response,
     status: spec.status ?? 200,
+    streams: null,
     // the mount parses with the same schemas before it calls, so the erased input has the declared shape
+    handler: spec.handler as Route['handler'],
+  };
+}
+
+/**
+ * A route whose answer is a stream. Its `signal` is aborted when the answer ended, the client went away, or the server
+ * stops; there is no time limit, so the body bounds itself.
+ */
+export function streamRoute<P extends Schema | undefined = undefined, Q extends Schema | undefined = undefined>(
+  spec: Omit<RouteSpec<P, Q, undefined, z.ZodUnknown>, 'method' | 'body' | 'response' | 'status' | 'handler'> & {
+    readonly contentTypes: readonly string[];
+    readonly handler: (
+      input: { readonly params: Output<P>; readonly query: Output<Q> },
+      context: RequestContext,
+    ) => Promise<StreamedAnswer>;
+  },
+): Route {
+  return {
+    method: 'get',
+    path: spec.path,
+    summary: spec.summary,
+    permission: spec.permission,
+    params: spec.params,
+    query: spec.query,
+    body: undefined,
+    response: z.unknown(),
+    status: 200,
+    streams: spec.contentTypes,
     handler: spec.handler as Route['handler'],
   };
 }

@@ -35,6 +35,7 @@ import {
 } from './run/requests.ts';
 import { requestUndo, type UndoRequest } from './undo/undo.ts';
 import { executeRun, type ExecuteOptions, type RunDeps } from './run/run.ts';
+import { createRunWatcher, type RunState } from './run/watch-runs.ts';
 import { selectRun, selectRuns, type RunFilter, type RunSummary } from './run/runs-store.ts';
 
 export type { UndoRequest } from './undo/undo.ts';
@@ -79,6 +80,8 @@ export type Reconciliation = {
   listRuns(tenantId: TenantId, filter: RunFilter): Promise<RunSummary[]>;
   /** Throws not_found. */
   getRun(tenantId: TenantId, runId: RunId): Promise<RunSummary>;
+  /** States of a run until it rests; null now and then while nothing happens. See `RunWatcher`. */
+  watchRun(tenantId: TenantId, runId: RunId, signal: AbortSignal): AsyncIterable<RunState | null>;
   listChanges(tenantId: TenantId, filter: ChangeFilter): Promise<Change[]>;
 
   /** By id, username, e-mail or full name. */
@@ -92,6 +95,7 @@ export type Reconciliation = {
 
 export function createReconciliation(deps: RunDeps): Reconciliation {
   const { db } = deps;
+  const watcher = createRunWatcher(deps);
   return {
     createConnection: (actor, tenantId, document) => createConnection(deps, actor, tenantId, document),
     updateConnection: (actor, tenantId, id, document) => updateConnection(deps, actor, tenantId, id, document),
@@ -116,6 +120,7 @@ export function createReconciliation(deps: RunDeps): Reconciliation {
         remedy: 'List them with: rollcall runs list',
       });
     },
+    watchRun: (tenantId, runId, signal) => watcher.watch(tenantId, runId, signal),
     listChanges: (tenantId, filter) => db.tenant(tenantId, (tx) => selectChanges(tx, filter)),
     explainUser: (tenantId, idOrName) => explainUser(db, tenantId, idOrName),
     listCases: (tenantId, status) => listCases(db, tenantId, status),

@@ -26,6 +26,7 @@ export const runBody = z.object({
   finishedAt: textOrNull,
   isFirst: z.boolean(),
   counts: facts,
+  progress: facts.nullable().describe('Of the phase under way: how far, how fast, and when it will be done.'),
   digest: textOrNull,
   guard: facts.nullable(),
   approvedBy: textOrNull,

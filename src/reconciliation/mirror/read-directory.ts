@@ -25,7 +25,8 @@ export type ReadOptions = {
   readonly signal: AbortSignal;
   /** Opens a fenced transaction. */
   readonly inTransaction: <T>(work: (tx: TenantTx) => Promise<T>) => Promise<T>;
-  readonly onProgress: (done: number, message: string | null) => void;
+  /** `total` is that of the last full read, where this is one too. */
+  readonly onProgress: (done: number, total: number | null, message: string | null) => void;
   readonly log: Logger;
 };
 
@@ -66,6 +67,7 @@ async function readOnce(options: ReadOptions, mode: 'full' | 'delta'): Promise<R
       ? await inTransaction((tx) => loadKnownMirror(tx, run.connectionId))
       : { objects: null, members: new Map() };
   let done = 0;
+  const total = mode === 'full' ? lastTotal(open) : null;
   const events = connector.read({
     settings: connector.settingsSchema.parse(open.row.settings),
     secrets: openSecrets(deps, connector, open.row),
@@ -74,7 +76,7 @@ async function readOnce(options: ReadOptions, mode: 'full' | 'delta'): Promise<R
     attributes: mapper.attributes,
     signal: options.signal,
     tenantId: open.row.tenantId,
-    onWait: (message) => options.onProgress(done, message),
+    onWait: (message) => options.onProgress(done, total, message),
   });
   const result = await fetchDirectory({
     events,
@@ -83,7 +85,7 @@ async function readOnce(options: ReadOptions, mode: 'full' | 'delta'): Promise<R
     stage,
     onProgress: (objects) => {
       done = objects;
-      options.onProgress(done, null);
+      options.onProgress(done, total, null);
     },
   });
   if ('reset' in result) return result;
@@ -92,6 +94,11 @@ async function readOnce(options: ReadOptions, mode: 'full' | 'delta'): Promise<R
     await inTransaction((tx) => stageAbsent(tx, run.connectionId, objects, stage));
   }
   return { result, tables, stage };
+}
+
+function lastTotal({ row }: OpenConnection): number | null {
+  const baseline = baselineSchema.safeParse(row.baseline);
+  return baseline.success ? baseline.data.users + baseline.data.groups : null;
 }
 
 /** The connection's mappings, scope and predicates, compiled. */

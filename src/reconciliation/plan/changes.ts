@@ -147,6 +147,12 @@ export async function setChangeStates(
     where tenant_id = ${tx.tenantId} and run_id = ${runId} and seq = any(${seqs as number[]}::int[])`;
 }
 
+export async function countPlanned(tx: TenantTx, runId: RunId): Promise<number> {
+  const [row] = await tx.sql<{ rows: number }[]>`
+    select count(*)::int as rows from changes where tenant_id = ${tx.tenantId} and run_id = ${runId} and state = 'planned'`;
+  return row?.rows ?? 0;
+}
+
 /** Rows that will never be applied under this run; returns how many. */
 export async function skipOpenChanges(tx: TenantTx, runId: RunId, why: string): Promise<number> {
   const result = await tx.sql`

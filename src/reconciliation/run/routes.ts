@@ -6,6 +6,7 @@ import { grantableRoles } from '../../core/roles.ts';
 import { changeClasses, changeKinds, changeOps, changeStates, runStatuses } from '../../core/vocabulary.ts';
 import { pageOf, pageQuery, cutPage, decodeCursor } from '../../platform/page.ts';
 import { route, type Route } from '../../platform/route.ts';
+import { eventRoutes } from './event-routes.ts';
 import { facts, full, runBody, runParams, textOrNull, view, type RoutesDeps } from '../route-parts.ts';
 
 const changeBody = z.object({
@@ -28,7 +29,7 @@ const changeBody = z.object({
 });
 
 export function runRoutes(deps: RoutesDeps): Route[] {
-  return [...listRoutes(deps), ...changeRoutes(deps), ...waitingRoutes(deps)];
+  return [...listRoutes(deps), ...eventRoutes(deps), ...changeRoutes(deps), ...waitingRoutes(deps)];
 }
 
 function listRoutes({ reconciliation }: RoutesDeps): Route[] {

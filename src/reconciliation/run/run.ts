@@ -4,6 +4,7 @@
  */
 import { RollcallError, describeError, isRollcallError } from '../../core/errors.ts';
 import type { RunId, TenantId } from '../../core/ids.ts';
+import type { PhaseProgress } from '../../core/progress.ts';
 import { baselineSchema, checkPlausibility, type Implausibility } from '../../core/sanity.ts';
 import { grantableRoles, isWithinCeiling } from '../../core/roles.ts';
 import type { RunPhase } from '../../core/vocabulary.ts';
@@ -11,13 +12,14 @@ import { isPassingFailure, type Db, type TenantTx } from '../../db/db.ts';
 import type { Clock } from '../../platform/clock.ts';
 import type { Logger } from '../../platform/logger.ts';
 import { applyPlan, type ApplyScope } from '../apply/apply.ts';
-import { deleteChanges } from '../plan/changes.ts';
+import { countPlanned, deleteChanges } from '../plan/changes.ts';
 import { openConnection, type ConnectionsDeps, type OpenConnection } from '../connections/connections.ts';
 import { updateConnectionRow } from '../connections/connections-store.ts';
 import { noteSuccess } from '../connections/quarantine.ts';
 import { decisionContext } from '../plan/decision-context.ts';
 import { judgePlan, type Judgment, type PlanOfRun } from '../plan/judge.ts';
 import { startHeartbeat } from './heartbeat.ts';
+import { trackProgress } from './progress.ts';
 import { measureReading, type ReadingCounts } from '../mirror/measure.ts';
 import { mergeStage, type MirrorCounts } from '../mirror/mirror.ts';
 import { writePlan } from '../plan/plan.ts';
@@ -41,13 +43,7 @@ import {
   type RunSummary,
 } from './runs-store.ts';
 
-export type Progress = {
-  readonly runId: RunId;
-  readonly phase: RunPhase;
-  readonly done: number;
-  readonly total: number | null;
-  readonly message: string | null;
-};
+export type Progress = PhaseProgress & { readonly runId: RunId };
 
 export type RunDeps = ConnectionsDeps & { readonly db: Db; readonly clock: Clock; readonly log: Logger };
 
@@ -56,6 +52,8 @@ export type ExecuteOptions = {
   readonly onProgress?: (progress: Progress) => void;
   /** How often the worker says it lives; the sweeper waits for several missed ones. */
   readonly heartbeatMs?: number;
+  /** How often a changed progress is written for those who watch; a second unless given. */
+  readonly progressMs?: number;
 };
 
 /** Executes a queued run to its end and returns what became of it. Throws only when the run could not be recorded. */
@@ -88,6 +86,7 @@ class LiveRun {
   readonly #signal: AbortSignal;
   readonly #log: Logger;
   readonly #seconds: Record<string, number> = {};
+  readonly #progress = trackProgress(() => performance.now());
   #phase: RunPhase = 'claim';
   #phaseStarted = performance.now();
 
@@ -102,7 +101,15 @@ class LiveRun {
   /** A heartbeat that finds another epoch stops the run at once. */
   startBeating(everyMs: number): AsyncDisposable {
     const stop = () => this.#stop.abort(new RollcallError('fenced', 'The run was canceled or taken over.'));
-    return startHeartbeat({ db: this.#deps.db, run: this.#run, everyMs, onLost: stop, log: this.#log });
+    return startHeartbeat({
+      db: this.#deps.db,
+      run: this.#run,
+      everyMs,
+      progressMs: this.#options.progressMs ?? 1000,
+      takeProgress: () => this.#progress.take(),
+      onLost: stop,
+      log: this.#log,
+    });
   }
 
   async execute(): Promise<void> {
@@ -149,7 +156,7 @@ class LiveRun {
       run: this.#run,
       signal: this.#signal,
       inTransaction: (work) => this.#fenced(work),
-      onProgress: (done, message) => this.#report(done, null, message),
+      onProgress: (done, total, message) => this.#report(done, total, message, true),
       log: this.#log,
     });
   }
@@ -257,11 +264,12 @@ class LiveRun {
   async #applyAndRecord(open: OpenConnection, read: Read | null): Promise<void> {
     await this.#enter('apply', {});
     const scope = this.#scope(open);
+    const planned = await this.#fenced((tx) => countPlanned(tx, this.#run.id));
     const applied = await applyPlan(
       scope,
       (work) => this.#fenced(work),
       (done, failed) => {
-        this.#report(done, null);
+        this.#report(done, planned);
         requireMostlyGood(failed, done, 'applied');
       },
     );
@@ -277,9 +285,10 @@ class LiveRun {
     this.#log.info({ seconds: this.#seconds }, 'run ended');
   }
 
-  /** An approved plan says nothing about its directory, nor does an object run where there is one to read. */
+  /** An approved plan or an undo says nothing about the directory, nor does an object run where there is one to read. */
   async #noteSuccess(tx: TenantTx, open: OpenConnection): Promise<void> {
-    if (this.#run.isApproved || (this.#run.kind === 'object' && open.row.kind !== 'scim')) return;
+    const { kind, isApproved } = this.#run;
+    if (isApproved || kind === 'undo' || (kind === 'object' && open.row.kind !== 'scim')) return;
     await noteSuccess(tx, this.#deps, { runId: this.#run.id, connectionId: this.#run.connectionId });
   }
 
@@ -339,8 +348,9 @@ class LiveRun {
     return this.#seconds;
   }
 
-  #report(done: number, total: number | null, message: string | null = null): void {
-    this.#options.onProgress?.({ runId: this.#run.id, phase: this.#phase, done, total, message });
+  #report(done: number, total: number | null, message: string | null = null, isEstimate = false): void {
+    const progress = this.#progress.report({ phase: this.#phase, done, total, message, isEstimate });
+    this.#options.onProgress?.({ ...progress, runId: this.#run.id });
   }
 
   #fenced<T>(work: (tx: TenantTx) => Promise<T>): Promise<T> {

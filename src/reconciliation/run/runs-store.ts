@@ -1,6 +1,7 @@
 /** SQL of runs: requests, the claim and its fence, phases, results. */
 import { RollcallError } from '../../core/errors.ts';
 import type { ConnectionId, RunId, TenantId } from '../../core/ids.ts';
+import type { PhaseProgress } from '../../core/progress.ts';
 import type { RunKind, RunMode, RunPhase, RunStatus } from '../../core/vocabulary.ts';
 import { databaseErrorCode } from '../../db/db.ts';
 import type { EngineTx, TenantTx } from '../../db/db.ts';
@@ -33,6 +34,8 @@ export type RunSummary = {
   readonly finishedAt: string | null;
   readonly isFirst: boolean;
   readonly counts: Readonly<Record<string, unknown>>;
+  /** Of the phase under way, while a worker has the run. */
+  readonly progress: PhaseProgress | null;
   readonly digest: string | null;
   readonly guard: Readonly<Record<string, unknown>> | null;
   readonly approvedBy: string | null;
@@ -49,7 +52,7 @@ const selectList = (tx: TenantTx) => tx.sql`
   r.tenant_id as "tenantId", r.id, r.connection_id as "connectionId", n.name as "connectionName",
   r.connection_version as "connectionVersion", r.kind, r.mode, r.status, r.phase, r.epoch, r.requested_by as "requestedBy",
   r.scheduled_for as "scheduledFor", r.started_at as "startedAt", r.heartbeat_at as "heartbeatAt", r.finished_at as "finishedAt",
-  r.is_first as "isFirst", r.counts, r.digest, r.guard, r.approved_by as "approvedBy", r.approvals,
+  r.is_first as "isFirst", r.counts, r.progress, r.digest, r.guard, r.approved_by as "approvedBy", r.approvals,
   r.undo_of as "undoOf", r.undo_scope as "undoScope", r.error, r.created_at as "createdAt"`;
 
 export async function selectRun(tx: TenantTx, runId: RunId): Promise<RunSummary | null> {
@@ -179,9 +182,15 @@ export async function handOver(tx: TenantTx, run: { readonly id: RunId; readonly
   return result.count === 1;
 }
 
-export async function beat(tx: TenantTx, run: { readonly id: RunId; readonly epoch: number }): Promise<boolean> {
+/** With what changed since the beat before; null leaves it as it is. */
+export async function beat(
+  tx: TenantTx,
+  run: { readonly id: RunId; readonly epoch: number },
+  progress: PhaseProgress | null = null,
+): Promise<boolean> {
+  const text = progress === null ? null : JSON.stringify(progress);
   const result = await tx.sql`
-    update runs set heartbeat_at = now()
+    update runs set heartbeat_at = now(), progress = coalesce(${text}::jsonb, progress)
     where tenant_id = ${tx.tenantId} and id = ${run.id} and epoch = ${run.epoch} and status = 'running'`;
   return result.count === 1;
 }
@@ -210,7 +219,7 @@ export async function finishRun(tx: TenantTx, runId: RunId, result: RunResult): 
     update runs set status = ${result.status}, counts = counts || ${JSON.stringify(result.counts)}::jsonb, digest = ${result.digest},
       guard = ${result.guard === null ? null : JSON.stringify(result.guard)}::jsonb,
       error = ${result.error === null ? null : JSON.stringify(result.error)}::jsonb,
-      finished_at = now(), heartbeat_at = now()
+      finished_at = now(), heartbeat_at = now(), progress = null
     where tenant_id = ${tx.tenantId} and id = ${runId}`;
 }
 
