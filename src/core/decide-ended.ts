@@ -1,12 +1,39 @@
 /** What follows from the end of a directory object: the leaver policy, or the hand-over to another directory. Pure. */
 import { revokeDraft } from './decide-grants.ts';
 import { attributeDrafts, blank, conflict, isSuspendedByUs, linkStateAfter, suspendDraft } from './drafts.ts';
+import { isOver } from './days.ts';
+import { isLiveLink } from './link-states.ts';
 import { mergeAttributes } from './merge-attributes.ts';
 import { firstOther } from './source-order.ts';
-import type { DecisionContext, Draft, Subject, SubjectUser } from './subject.ts';
+import type { DecisionContext, Draft, Subject, SubjectLink, SubjectUser } from './subject.ts';
 import type { ChangeKind } from './vocabulary.ts';
 
-export function decideEnded(subject: Subject, context: DecisionContext, user: SubjectUser): Draft[] {
+/** The object is deleted or out of scope. A live link ends once its days of grace are over; a dead one may be due for removal. */
+export function decideGone(subject: Subject, context: DecisionContext, user: SubjectUser, link: SubjectLink): Draft[] {
+  if (!isLiveLink(link.state)) return decideLateRemoval(subject, context, user, link);
+  return isInGrace(subject, context, link) ? [] : decideEnded(subject, context, user);
+}
+
+/** Who has another directory has no grace: nothing is taken from them. */
+function isInGrace(subject: Subject, context: DecisionContext, link: SubjectLink): boolean {
+  const { graceDays } = context.leaver;
+  if (graceDays === 0 || subject.otherLinks.some((other) => other.isLive)) return false;
+  return link.leavingSince === null || !isOver(link.leavingSince, graceDays, context.now);
+}
+
+function decideLateRemoval(subject: Subject, context: DecisionContext, user: SubjectUser, link: SubjectLink): Draft[] {
+  const days = context.leaver.deleteAfterDays;
+  if (days === null || link.endedAt === null || !isOver(link.endedAt, days, context.now)) return [];
+  const isElsewhere = subject.otherLinks.some((other) => other.isLive);
+  if (isElsewhere || user.status !== 'suspended' || !isSuspendedByUs(user, context)) return [];
+  const reason = `Suspended for ${days} days after leaving ${context.connectionName}.`;
+  const revokes = subject.ruleGrants.map((grant) =>
+    revokeDraft(subject, user, grant, 'leaver', reason, 'delete_after'),
+  );
+  return decideRemoval(subject, user, reason, 'delete_after', revokes);
+}
+
+function decideEnded(subject: Subject, context: DecisionContext, user: SubjectUser): Draft[] {
   const [reason, cause] = subject.isDeleted
     ? [`Deleted in ${context.connectionName}.`, 'deleted']
     : [`No longer in the scope of ${context.connectionName}.`, 'out_of_scope'];

@@ -231,15 +231,14 @@ describe('an explicit disable', () => {
     expect(ops(linked({ user: by('manual') }))).toEqual([]);
   });
 
-  test('who comes back is linked again, and re-activated only from a suspension of ours or a removal', () => {
+  test('who comes back is linked again, and re-activated only from a suspension or removal of ours', () => {
     const link = linkOf({ state: 'suspended' });
     const back = (user: Partial<Parameters<typeof userOf>[0]>) => ops(linked({ link, user: userOf(user) }));
     expect(back({ status: 'suspended', suspendedBy: `connection:${ours}` })).toEqual(['link', 'reactivate']);
     expect(back({ status: 'suspended', suspendedBy: 'manual' })).toEqual(['link']);
-    expect(ops(linked({ link: linkOf({ state: 'removed' }), user: userOf({ status: 'removed' }) }))).toEqual([
-      'link',
-      'reactivate',
-    ]);
+    expect(ops(linked({ link: linkOf({ state: 'removed' }), user: userOf({ status: 'removed' }) }))).toEqual(['link']);
+    const removed = userOf({ status: 'removed', suspendedBy: `connection:${ours}` });
+    expect(ops(linked({ link: linkOf({ state: 'removed' }), user: removed }))).toEqual(['link', 'reactivate']);
   });
 });
 

@@ -2,11 +2,12 @@
  * What should happen to one subject: data in, steps out, no IO. The promises of design.md section 2 that concern one
  * user stand here: absence alone does nothing, sync takes only what sync gave, privileged targets go to a person.
  */
-import { decideEnded } from './decide-ended.ts';
+import { decideGone } from './decide-ended.ts';
 import { grantDrafts, revokeDrafts } from './decide-grants.ts';
 import { quotaHomeDrafts } from './decide-quota-home.ts';
 import { attributeDrafts, blank, conflict, isSuspendedByUs, suspendDraft, words } from './drafts.ts';
 import { isLiveLink } from './link-states.ts';
+import { matchedByOnReturn, reviewRehire } from './rehire.ts';
 import { mergeAttributes } from './merge-attributes.ts';
 import { firstOther, goesBefore } from './source-order.ts';
 import type { DecisionContext, Draft, Subject, SubjectUser } from './subject.ts';
@@ -22,9 +23,12 @@ function decideSteps(subject: Subject, context: DecisionContext): Draft[] {
   const isUnlinked = link === null || user === null || link.state === 'disputed';
   const isGone = subject.isDeleted || !subject.isInScope;
   if (isUnlinked) return isGone || subject.isAbsent ? [] : decideUnlinked(subject, context);
-  if (subject.problem !== null) return [conflict(subject, 'error', `Left alone: ${subject.problem}.`, 'problem', user)];
+  // a fault in an expression says nothing about an object that is deleted
+  if (subject.problem !== null && !subject.isDeleted) {
+    return [conflict(subject, 'error', `Left alone: ${subject.problem}.`, 'problem', user)];
+  }
   if (user.isProtected) return [];
-  if (isGone) return isLiveLink(link.state) ? decideEnded(subject, context, user) : [];
+  if (isGone) return decideGone(subject, context, user, link);
   // absence without proof: the user stays as is until the directory says more
   if (subject.isAbsent) return [];
   return decideLive(subject, context, user);
@@ -48,6 +52,8 @@ function decideUnlinked(subject: Subject, context: DecisionContext): Draft[] {
       }),
     ];
   }
+  const rehire = isSuspendedByUs(subject.user, context) ? reviewRehire(subject, context, subject.user, null) : null;
+  if (rehire !== null) return [rehire];
   const linked: Draft = {
     ...blank(subject, 'mover', subject.user),
     class: 'link',
@@ -95,11 +101,13 @@ function decideLive(subject: Subject, context: DecisionContext, user: SubjectUse
   const drafts: Draft[] = [];
   const isReturning = subject.link !== null && !isLiveLink(subject.link.state) && subject.link.state !== 'disputed';
   if (isReturning) {
+    const rehire = reviewRehire(subject, context, user, subject.link);
+    if (rehire !== null) return [rehire];
     drafts.push({
       ...blank(subject, 'mover', user),
       class: 'link',
       op: 'link',
-      after: { matchedBy: subject.link?.matchedBy ?? 'anchor' },
+      after: { matchedBy: matchedByOnReturn(subject.link) },
       reason: `Back in ${context.connectionName}.`,
       cause: 'returned',
     });
@@ -122,8 +130,8 @@ function statusDrafts(subject: Subject, context: DecisionContext, user: SubjectU
     return [suspendDraft(subject, user, `Disabled in ${context.connectionName}.`, 'disabled', context)];
   }
   const isOurs = isSuspendedByUs(user, context);
-  const isBack = user.status === 'removed' ? isReturning : user.status === 'suspended' && isOurs;
-  if (!subject.isActive || !isBack) return [];
+  const isBack = user.status === 'removed' ? isReturning : user.status === 'suspended';
+  if (!subject.isActive || !isBack || !isOurs) return [];
   return [
     {
       ...blank(subject, 'mover', user),

@@ -62,6 +62,41 @@ export const guardLimitsSchema = z.strictObject({
 });
 export type GuardLimits = z.output<typeof guardLimitsSchema>;
 
+export const leaverSchema = z
+  .strictObject({
+    policy: z
+      .enum(leaverPolicies)
+      .default('suspend')
+      .describe('keep; suspend; revoke_roles: take the roles this directory gave; remove.'),
+    graceDays: z
+      .int()
+      .min(0)
+      .max(365)
+      .default(0)
+      .describe('The policy acts this many days after the object was found gone; who is back before keeps everything.'),
+    deleteAfterDays: z
+      .int()
+      .min(1)
+      .max(3650)
+      .optional()
+      .describe('Users suspended as leavers are removed after this many days; only with policy suspend.'),
+    rehire: z
+      .enum(['relink', 'review'])
+      .default('relink')
+      .describe('relink: who comes back gets the user back; review: a person decides, see reviewAfterDays.'),
+    reviewAfterDays: z
+      .int()
+      .min(0)
+      .max(3650)
+      .default(30)
+      .describe('With rehire review: who is back within these days, and was not removed, is relinked all the same.'),
+  })
+  .refine((leaver) => leaver.deleteAfterDays === undefined || leaver.policy === 'suspend', {
+    error: 'goes with policy suspend only',
+    path: ['deleteAfterDays'],
+  });
+export type Leaver = z.output<typeof leaverSchema>;
+
 export const policySchema = z.strictObject({
   scope: z
     .string()
@@ -75,10 +110,7 @@ export const policySchema = z.strictObject({
     .max(correlationKeys.length)
     .default(['username', 'email', 'employee_id'])
     .describe('Rules, in order, by which an object without a link finds its user.'),
-  leaver: z
-    .strictObject({ policy: z.enum(leaverPolicies).default('suspend') })
-    .prefault({})
-    .describe('What happens to a user whose last live link ended.'),
+  leaver: leaverSchema.prefault({}).describe('What happens to a user whose last live link ended.'),
   guards: guardLimitsSchema.prefault({}),
 });
 export type Policy = z.output<typeof policySchema>;

@@ -21,7 +21,10 @@ export type SubjectUser = {
   readonly id: UserId;
   readonly version: number;
   readonly status: UserStatus;
+  /** Who suspended or removed: `manual` or `connection:<id>`. */
   readonly suspendedBy: string | null;
+  /** When the last link of this connection ended; null for an active user. */
+  readonly leftAt: string | null;
   readonly isProtected: boolean;
   readonly isSuperAdmin: boolean;
   readonly attributes: Attributes;
@@ -34,6 +37,10 @@ export type SubjectLink = {
   readonly matchedBy: string | null;
   /** Last value this connection wrote, per attribute. */
   readonly applied: Attributes;
+  /** Since when the object is gone or out of scope while the link lives on: the days of grace count from here. */
+  readonly leavingSince: string | null;
+  /** Since when the link is no longer live. */
+  readonly endedAt: string | null;
 };
 
 /** Another connection's word about the same user. */
@@ -124,6 +131,14 @@ export type SourceRules = {
   >;
 };
 
+export type LeaverDays = {
+  readonly graceDays: number;
+  /** Null: suspended leavers stay. */
+  readonly deleteAfterDays: number | null;
+  /** Null: who comes back is relinked, however long ago it was. */
+  readonly reviewRehireAfterDays: number | null;
+};
+
 export type DecisionContext = {
   readonly connectionId: ConnectionId;
   readonly connectionName: string;
@@ -131,6 +146,9 @@ export type DecisionContext = {
   readonly organization: { readonly id: OrganizationId | null; readonly name: string };
   readonly ceiling: GrantableRole;
   readonly leaverPolicy: LeaverPolicy;
+  readonly leaver: LeaverDays;
+  /** Of the database, which dates what the days are counted from. */
+  readonly now: string;
   readonly provenDomains: ReadonlySet<string>;
   readonly sources: ReadonlyMap<ConnectionId, SourceRules>;
   readonly newUserId: () => UserId;

@@ -68,7 +68,7 @@ async function createUsers(tx: TenantTx, run: ApplyingRun, payload: string): Pro
       insert into users (tenant_id, id, username, username_key, email, email_key, display_name, display_name_key, given_name, family_name,
         phone, employee_id, employee_id_key, department, job_title, attributes, provenance, last_run_id,
         quota_home_id, first_organization_id)
-      select ${tx.tenantId}::uuid, id, patch ->> 'username', patch ->> 'username_key', patch ->> 'email', patch ->> 'email_key',
+      select ${tx.tenantId}::uuid, r.id, patch ->> 'username', patch ->> 'username_key', patch ->> 'email', patch ->> 'email_key',
         patch ->> 'display_name', patch ->> 'display_name_key', patch ->> 'given_name', patch ->> 'family_name', patch ->> 'phone',
         patch ->> 'employee_id', patch ->> 'employee_id_key', patch ->> 'department', patch ->> 'job_title', custom,
         provenance || '{"quotaHome": "first"}', ${run.runId}::uuid, home.id, home.id
@@ -108,7 +108,7 @@ async function setStatus(
   const status = { reactivate: 'active', suspend: 'suspended', remove: 'removed' }[op];
   const rows = await tx.sql<{ seq: number }[]>`
     update users u set status = ${status}, status_reason = r.reason, status_changed_at = now(),
-      suspended_by = case when ${op === 'suspend'} then r.suspended_by end,
+      suspended_by = case when ${op !== 'reactivate'} then r.suspended_by end,
       username = case when ${op === 'remove'} then null else u.username end,
       username_key = case when ${op === 'remove'} then null else u.username_key end,
       version = u.version + 1, last_run_id = ${run.runId}::uuid, updated_at = now()

@@ -33,6 +33,8 @@ export function contextOf(more: Partial<DecisionContext> = {}): DecisionContext 
     organization: { id: null, name: 'Contoso' },
     ceiling: 'admin',
     leaverPolicy: 'suspend',
+    leaver: { graceDays: 0, deleteAfterDays: null, reviewRehireAfterDays: null },
+    now: '2026-03-01T00:00:00Z',
     provenDomains: new Set(['contoso.test']),
     sources: new Map([
       [ours, rulesOf(100)],
@@ -49,6 +51,7 @@ export function userOf(more: Partial<SubjectUser> = {}): SubjectUser {
     version: 7,
     status: 'active',
     suspendedBy: null,
+    leftAt: null,
     isProtected: false,
     isSuperAdmin: false,
     attributes: {},
@@ -58,7 +61,7 @@ export function userOf(more: Partial<SubjectUser> = {}): SubjectUser {
 }
 
 export function linkOf(more: Partial<SubjectLink> = {}): SubjectLink {
-  return { state: 'linked', matchedBy: 'joined', applied: {}, ...more };
+  return { state: 'linked', matchedBy: 'joined', applied: {}, leavingSince: null, endedAt: null, ...more };
 }
 
 /** An object that nobody owns yet. */

@@ -10,6 +10,7 @@ import type { TenantTx } from '../../db/db.ts';
 import { enqueueEach } from '../../outbox/outbox.ts';
 import { applyUserChanges, moveQuotaHomes, type UserChange } from '../../users/users.ts';
 import { openCases } from '../cases/cases.ts';
+import { writeLinks } from './links.ts';
 import { selectBySeq, selectPlanned, setChangeStates, type Change } from '../plan/changes.ts';
 import { applyRestores, beginUndo, markUndone, type UndoneRun } from '../undo/undo-apply.ts';
 import { shieldLastAdmin } from './last-admin.ts';
@@ -212,40 +213,6 @@ function toGrantChange(row: Change): GrantChange[] {
   return [{ seq: row.seq, userId: row.userId, organizationId, role: row.role, source: row.grantSource }];
 }
 
-/** The link's state and the last values this source wrote. */
-async function writeLinks(tx: TenantTx, scope: ApplyScope, op: ChangeOp, rows: readonly Change[]): Promise<void> {
-  if (rows.length === 0) return;
-  const payload = JSON.stringify(
-    rows.map((row) => ({
-      anchor: row.anchor,
-      user_id: row.userId,
-      state: row.after?.['linkState'] ?? 'linked',
-      matched_by: row.after?.['matchedBy'] ?? 'joined',
-      reason: row.reason,
-      applied: row.after ?? {},
-    })),
-  );
-  if (op === 'create' || op === 'link') {
-    await tx.sql`
-      insert into links (tenant_id, connection_id, anchor, user_id, state, reason, matched_by, applied)
-      select ${tx.tenantId}::uuid, ${scope.connectionId}::uuid, r.anchor, r.user_id, 'linked', r.reason, r.matched_by, coalesce(m.mapped, '{}')
-      from jsonb_to_recordset(${payload}::jsonb) as r(anchor text, user_id uuid, matched_by text, reason text)
-      join mirror_objects m on m.tenant_id = ${tx.tenantId} and m.connection_id = ${scope.connectionId} and m.kind = 'user' and m.anchor = r.anchor
-      on conflict (tenant_id, connection_id, anchor) do update set user_id = excluded.user_id, state = 'linked', reason = excluded.reason,
-        matched_by = excluded.matched_by, applied = excluded.applied, version = links.version + 1, updated_at = now()`;
-  } else if (op === 'update' || op === 'key') {
-    await tx.sql`
-      update links l set applied = l.applied || r.applied, version = l.version + 1, updated_at = now()
-      from jsonb_to_recordset(${payload}::jsonb) as r(anchor text, applied jsonb)
-      where l.tenant_id = ${tx.tenantId} and l.connection_id = ${scope.connectionId} and l.anchor = r.anchor`;
-  } else if (op === 'suspend' || op === 'remove' || op === 'unlink') {
-    await tx.sql`
-      update links l set state = r.state, reason = r.reason, version = l.version + 1, updated_at = now()
-      from jsonb_to_recordset(${payload}::jsonb) as r(anchor text, state text, reason text)
-      where l.tenant_id = ${tx.tenantId} and l.connection_id = ${scope.connectionId} and l.anchor = r.anchor`;
-  }
-}
-
 /** What the outside must hear about single users: those who lost or regained their access. */
 async function announce(tx: TenantTx, scope: ApplyScope, op: ChangeOp, rows: readonly Change[]): Promise<void> {
   if (op !== 'suspend' && op !== 'remove' && op !== 'reactivate') return;
@@ -261,43 +228,4 @@ async function announce(tx: TenantTx, scope: ApplyScope, op: ChangeOp, rows: rea
       runId: scope.runId,
     })),
   );
-}
-
-/**
- * Settles what has no open row left: its link now answers for this version of the object, and what
- * that says is the base of the next three-way comparison, written or not. Stale rows and
- * those of a last Admin stay open, so the next run decides them again; failed ones wait until their source changes.
- */
-export async function settleLinks(tx: TenantTx, scope: ApplyScope): Promise<number> {
-  const result = await tx.sql`
-    ${settleStatement(tx, scope.connectionId)}
-      and not exists (
-        select 1 from changes c
-        where c.tenant_id = l.tenant_id and c.run_id = ${scope.runId} and c.connection_id = l.connection_id and c.anchor = l.anchor
-          and (c.state in ('planned', 'held', 'stale') or c.cause = 'last_admin'))`;
-  return result.count;
-}
-
-/**
- * The same for pushed objects, whose open ones the caller knows: asking the change rows would read the whole standing
- * run of the day.
- */
-export async function settlePushed(
-  tx: TenantTx,
-  connectionId: ConnectionId,
-  anchors: readonly string[],
-): Promise<void> {
-  await tx.sql`${settleStatement(tx, connectionId)} and l.anchor = any(${anchors as string[]})`;
-}
-
-function settleStatement(tx: TenantTx, connectionId: ConnectionId) {
-  return tx.sql`
-    update links l set settled_version = m.version,
-      applied = case when l.state in ('linked', 'missing') then coalesce(m.mapped, '{}') else l.applied end,
-      state = case when l.state in ('linked', 'missing') then case when m.absent_since is null then 'linked' else 'missing' end else l.state end,
-      updated_at = now()
-    from mirror_objects m
-    where l.tenant_id = ${tx.tenantId} and l.connection_id = ${connectionId}
-      and m.tenant_id = l.tenant_id and m.connection_id = l.connection_id and m.kind = 'user' and m.anchor = l.anchor
-      and l.settled_version <> m.version`;
 }

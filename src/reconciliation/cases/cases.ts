@@ -3,6 +3,7 @@ import { addRuleGrants, type GrantChange } from '../../access/access.ts';
 import { recordEvent } from '../../audit/audit.ts';
 import { RollcallError } from '../../core/errors.ts';
 import { newId, type ConnectionId, type RunId, type TenantId, type UserId } from '../../core/ids.ts';
+import { approvedRehire } from '../../core/rehire.ts';
 import { caseKinds, type CaseKind, type CaseStatus } from '../../core/vocabulary.ts';
 import type { Db, TenantTx } from '../../db/db.ts';
 import type { Change } from '../plan/changes.ts';
@@ -182,6 +183,9 @@ function words(kind: CaseKind): string {
   return kind.replaceAll('_', ' ');
 }
 
+/** Of a rehire: the object is back, and its link is still the one that ended. */
+const endedStates: ReadonlySet<string> = new Set(['suspended', 'gone', 'out_of_scope', 'removed']);
+
 async function resolveLink(
   tx: TenantTx,
   connectionId: string,
@@ -191,7 +195,7 @@ async function resolveLink(
   const [link] = await tx.sql<{ state: string; userId: string | null }[]>`
     select state, user_id as "userId" from links
     where tenant_id = ${tx.tenantId} and connection_id = ${connectionId} and anchor = ${anchor} for update`;
-  if (link === undefined || link.state !== 'disputed') return;
+  if (link === undefined || !(link.state === 'disputed' || endedStates.has(link.state))) return;
   if (resolution.action === 'ignore') {
     await tx.sql`
       update links set state = 'ignored', version = version + 1, updated_at = now()
@@ -199,14 +203,23 @@ async function resolveLink(
     return;
   }
   if (resolution.action === 'create') {
+    // of a rehire too: the user of before stays as they left
     await tx.sql`
-      update links set matched_by = 'create', settled_version = 0, version = version + 1, updated_at = now()
+      update links set state = 'disputed', user_id = null, matched_by = 'create', ended_at = null, settled_version = 0,
+        version = version + 1, updated_at = now()
+      where tenant_id = ${tx.tenantId} and connection_id = ${connectionId} and anchor = ${anchor}`;
+    return;
+  }
+  if (resolution.userId === link.userId && endedStates.has(link.state)) {
+    // the next run relinks: it knows what else has to come back
+    await tx.sql`
+      update links set matched_by = ${approvedRehire}, settled_version = 0, version = version + 1, updated_at = now()
       where tenant_id = ${tx.tenantId} and connection_id = ${connectionId} and anchor = ${anchor}`;
     return;
   }
   await mustBeFree(tx, connectionId, resolution.userId);
   await tx.sql`
-    update links set state = 'linked', user_id = ${resolution.userId}, matched_by = 'case', settled_version = 0, version = version + 1,
+    update links set state = 'linked', user_id = ${resolution.userId}, matched_by = 'case', ended_at = null, settled_version = 0, version = version + 1,
       updated_at = now()
     where tenant_id = ${tx.tenantId} and connection_id = ${connectionId} and anchor = ${anchor}`;
 }

@@ -10,6 +10,7 @@ import { textKey } from '../../core/text-keys.ts';
 import type { CorrelationKey } from '../../core/vocabulary.ts';
 import type { TenantTx } from '../../db/db.ts';
 import { insertChanges, toNewChanges, type NewChange } from './changes.ts';
+import { addDue, markLeaving } from './leavers.ts';
 import { desiredOfRun, nextAffected, selectAffected } from './selection.ts';
 import { shieldLastAdmin } from '../apply/last-admin.ts';
 import { loadSubjects } from './subjects.ts';
@@ -28,7 +29,9 @@ export type PlanOptions = {
 export async function writePlan(tx: TenantTx, options: PlanOptions): Promise<number> {
   const { runId, connectionId, context } = options;
   const grantable = grantableRoles.filter((role) => isWithinCeiling(role, context.ceiling));
-  const total = await selectAffected(tx, connectionId, grantable);
+  const changed = await selectAffected(tx, connectionId, grantable);
+  const total = changed + (await addDue(tx, connectionId, context.leaver));
+  await markLeaving(tx, connectionId, context.leaver.graceDays, null);
   await tx.sql`
     create temporary table run_wants (seq int, anchor text collate "C", user_id uuid, key text collate "C", owner_id uuid, is_create boolean)
     on commit drop`;

@@ -4,28 +4,26 @@
  * those objects, with plan and guard.
  */
 import { hash } from 'node:crypto';
-import { decideSubject } from '../../core/decide.ts';
 import { RollcallError } from '../../core/errors.ts';
 import type { RunId } from '../../core/ids.ts';
 import type { Mapper } from '../../core/mapping.ts';
-import type { Draft, Subject } from '../../core/subject.ts';
 import { textKey } from '../../core/text-keys.ts';
 import type { ObjectKind } from '../../core/vocabulary.ts';
 import { databaseErrorCode } from '../../db/db.ts';
 import type { TenantTx } from '../../db/db.ts';
-import { applyPushed, settlePushed } from '../apply/apply.ts';
-import { insertChanges, toNewChanges } from '../plan/changes.ts';
+import { applyPushed } from '../apply/apply.ts';
+import { settlePushed } from '../apply/links.ts';
 import { openConnection, type ConnectionsDeps, type OpenConnection } from '../connections/connections.ts';
 import { decisionContext } from '../plan/decision-context.ts';
 import { keysOf } from '../mirror/mirror-keys.ts';
 import { pinGroupNames } from '../mirror/mirror.ts';
 import { queueObjectRun } from '../run/object-runs.ts';
+import { decideNow, insertDecided, type Decided } from './decide-now.ts';
 import { membersBelow, writeEdges } from './push-members.ts';
 import type { Expectation, PushContext, PushedGroup, PushedUser, Pushes, Written } from './push-types.ts';
 import { mapperOf } from '../mirror/read-directory.ts';
-import { desiredOfAnchors } from '../plan/selection.ts';
+import { markLeaving } from '../plan/leavers.ts';
 import { jsonText } from '../mirror/stage.ts';
-import { loadSubjects } from '../plan/subjects.ts';
 
 /** More affected users than this and the effects leave the request (scim.md rule 16). */
 const inRequestUsers = 500;
@@ -228,35 +226,20 @@ async function settle(tx: TenantTx, opened: Opened, anchors: readonly string[]):
   const { connection, context } = opened;
   if (anchors.length === 0 || connection.connection.status !== 'active') return;
   if (anchors.length > inRequestUsers) return queueObjectRun(tx, context.connectionId, connection.row.version);
-  const [, decision, desired] = await Promise.all([
-    // look-ups by one key: their generic plan is the right one, and planning them anew costs more than running them
+  // look-ups by one key: their generic plan is the right one, and planning them anew costs more than running them
+  const [, decision] = await Promise.all([
     tx.sql`set local plan_cache_mode = force_generic_plan`,
     decisionContext(tx, connection, opened.deps),
-    desiredOfAnchors(tx, context.connectionId, anchors),
   ]);
-  const subjects = await loadSubjects(tx, {
-    connectionId: context.connectionId,
-    anchors,
-    desired,
-    correlation: connection.policy.correlation,
-    provenDomains: [...decision.provenDomains],
-  });
-  const decided: Decided[] = [];
-  for (const subject of subjects) {
-    const drafts = (await keepUsernamesUnique(tx, decideSubject(subject, decision))).map((draft) =>
-      privilegedToCase(draft),
-    );
-    if (drafts.length > 0) decided.push({ subject, drafts });
-  }
+  await markLeaving(tx, context.connectionId, decision.leaver.graceDays, anchors);
+  const { subjects, decided, waiting } = await decideNow(tx, connection, decision, anchors);
   const open = decided.length === 0 ? new Set<string>() : await applyDecided(tx, opened, decided);
   await settlePushed(
     tx,
     context.connectionId,
-    anchors.filter((anchor) => !open.has(anchor)),
+    subjects.flatMap(({ anchor }) => (open.has(anchor) || waiting.has(anchor) ? [] : [anchor])),
   );
 }
-
-type Decided = { readonly subject: Subject; readonly drafts: readonly Draft[] };
 
 /** Writes the rows into the day's standing run and applies them; returns the anchors that stay open. */
 async function applyDecided(tx: TenantTx, opened: Opened, decided: readonly Decided[]): Promise<Set<string>> {
@@ -267,65 +250,12 @@ async function applyDecided(tx: TenantTx, opened: Opened, decided: readonly Deci
     connectionName: connection.row.name,
     undone: null,
   };
-  const total = decided.reduce((sum, one) => sum + one.drafts.length, 0);
-  const seqs = await tx.sql<
-    { seq: number }[]
-  >`select nextval('push_change_seq')::int as seq from generate_series(1, ${total}) order by 1`;
-  let next = 0;
-  const rows = decided.flatMap(({ subject, drafts }) =>
-    toNewChanges(subject, drafts, 0).map((row) => ({ ...row, seq: seqs[next++]?.seq ?? 0 })),
-  );
-  await insertChanges(
-    tx,
-    { runId: scope.runId, connectionId: context.connectionId, requestId: context.requestId },
-    rows,
-  );
+  const rows = await insertDecided(tx, { ...scope, requestId: context.requestId }, decided);
   return applyPushed(
     tx,
     scope,
     rows.map((row) => row.seq),
   );
-}
-
-/** A push never gives a privileged role by itself: a person decides (scim.md rule 16). */
-function privilegedToCase(draft: Draft): Draft {
-  if (draft.class !== 'grant' || draft.role === 'user') return draft;
-  return {
-    ...draft,
-    class: 'conflict',
-    op: 'dispute',
-    kind: 'conflict',
-    after: {
-      ...draft.after,
-      caseKind: 'privileged_grant',
-      candidates: draft.userId === null ? [] : [draft.userId],
-      grantSource: draft.grantSource,
-    },
-    reason: `${draft.reason} The role ${draft.role ?? ''} waits for a person.`,
-  };
-}
-
-/** A username that another user has becomes a case; the rest of the push stands (promise 7). */
-async function keepUsernamesUnique(tx: TenantTx, drafts: readonly Draft[]): Promise<Draft[]> {
-  const wanting = drafts.find(
-    (draft) => (draft.class === 'create' || draft.class === 'key') && typeof draft.after?.['username'] === 'string',
-  );
-  if (wanting === undefined) return [...drafts];
-  const key = textKey(String(wanting.after?.['username']));
-  const [owner] = await tx.sql<{ id: string }[]>`
-    select id from users where tenant_id = ${tx.tenantId} and username_key = ${key} and id is distinct from ${wanting.userId}::uuid`;
-  if (owner === undefined) return [...drafts];
-  const conflict: Draft = {
-    ...wanting,
-    class: 'conflict',
-    op: 'dispute',
-    kind: 'conflict',
-    userId: wanting.class === 'create' ? null : wanting.userId,
-    after: { caseKind: 'duplicate_key', username: key, candidates: [owner.id] },
-    reason: `The username ${key ?? ''} belongs to another user.`,
-    cause: 'duplicate_key',
-  };
-  return wanting.class === 'create' ? [conflict] : drafts.map((draft) => (draft === wanting ? conflict : draft));
 }
 
 /** One per connection and UTC day; its id follows from both, so that no request waits for another to make it. */

@@ -1,0 +1,102 @@
+/** Links as a run leaves them: their state, what this source last said, and up to where they are settled. */
+import type { ConnectionId, RunId } from '../../core/ids.ts';
+import type { ChangeOp } from '../../core/vocabulary.ts';
+import type { TenantTx } from '../../db/db.ts';
+import type { Change } from '../plan/changes.ts';
+
+export type LinkScope = { readonly runId: RunId; readonly connectionId: ConnectionId };
+
+/** The link's state and the last values this source wrote. */
+export async function writeLinks(tx: TenantTx, scope: LinkScope, op: ChangeOp, rows: readonly Change[]): Promise<void> {
+  if (rows.length === 0) return;
+  const payload = JSON.stringify(
+    rows.map((row) => ({
+      anchor: row.anchor,
+      user_id: row.userId,
+      state: row.after?.['linkState'] ?? 'linked',
+      matched_by: row.after?.['matchedBy'] ?? 'joined',
+      reason: row.reason,
+      applied: row.after ?? {},
+    })),
+  );
+  if (op === 'create' || op === 'link') {
+    await tx.sql`
+      insert into links (tenant_id, connection_id, anchor, user_id, state, reason, matched_by, applied)
+      select ${tx.tenantId}::uuid, ${scope.connectionId}::uuid, r.anchor, r.user_id, 'linked', r.reason, r.matched_by, coalesce(m.mapped, '{}')
+      from jsonb_to_recordset(${payload}::jsonb) as r(anchor text, user_id uuid, matched_by text, reason text)
+      join mirror_objects m on m.tenant_id = ${tx.tenantId} and m.connection_id = ${scope.connectionId} and m.kind = 'user' and m.anchor = r.anchor
+      on conflict (tenant_id, connection_id, anchor) do update set user_id = excluded.user_id, state = 'linked', reason = excluded.reason,
+        matched_by = excluded.matched_by, applied = excluded.applied, leaving_since = null, ended_at = null, version = links.version + 1, updated_at = now()`;
+  } else if (op === 'update' || op === 'key') {
+    await tx.sql`
+      update links l set applied = l.applied || r.applied, version = l.version + 1, updated_at = now()
+      from jsonb_to_recordset(${payload}::jsonb) as r(anchor text, applied jsonb)
+      where l.tenant_id = ${tx.tenantId} and l.connection_id = ${scope.connectionId} and l.anchor = r.anchor`;
+  } else if (op === 'suspend' || op === 'remove' || op === 'unlink') {
+    await tx.sql`
+      update links l set state = r.state, reason = r.reason, leaving_since = null,
+        ended_at = case when r.state <> 'linked' then coalesce(l.ended_at, now()) end, version = l.version + 1, updated_at = now()
+      from jsonb_to_recordset(${payload}::jsonb) as r(anchor text, state text, reason text)
+      where l.tenant_id = ${tx.tenantId} and l.connection_id = ${scope.connectionId} and l.anchor = r.anchor`;
+  }
+}
+
+/**
+ * Settles what has no open row left: its link now answers for this version of the object, and what that says is the
+ * base of the next three-way comparison, written or not. Stale rows and those of a last Admin stay open, so the next
+ * run decides them again; failed ones wait until their source changes. A live link whose object is gone and for which
+ * nothing was planned waits (days of grace, a protected user) and stays open too.
+ */
+export async function settleLinks(tx: TenantTx, scope: LinkScope): Promise<number> {
+  const rows = tx.sql`
+    select 1 from changes c
+    where c.tenant_id = l.tenant_id and c.run_id = ${scope.runId} and c.connection_id = l.connection_id and c.anchor = l.anchor`;
+  const isSettled = tx.sql`not exists (${rows} and (c.state in ('planned', 'held', 'stale') or c.cause = 'last_admin'))`;
+  const result = await tx.sql`
+    ${settleStatement(tx, scope.connectionId)} and ${isSettled}
+      and (l.state not in ('linked', 'missing') or m.deleted_at is null and m.is_in_scope or exists (${rows}))`;
+  // an edit that came after the run began may be news to its plan
+  await tx.sql`
+    ${settleEditsStatement(tx, scope.connectionId)} and ${isSettled}
+      and u.updated_at < (select r.started_at from runs r where r.tenant_id = ${tx.tenantId} and r.id = ${scope.runId})`;
+  return result.count;
+}
+
+/**
+ * The same for pushed objects, whose open ones the caller knows: asking the change rows would read the whole standing
+ * run of the day.
+ */
+export async function settlePushed(
+  tx: TenantTx,
+  connectionId: ConnectionId,
+  anchors: readonly string[],
+): Promise<void> {
+  if (anchors.length === 0) return;
+  const isMeant = tx.sql`and l.anchor = any(${anchors as string[]})`;
+  await Promise.all([
+    tx.sql`${settleStatement(tx, connectionId)} ${isMeant}`,
+    tx.sql`${settleEditsStatement(tx, connectionId)} ${isMeant}`,
+  ]);
+}
+
+function settleStatement(tx: TenantTx, connectionId: ConnectionId) {
+  return tx.sql`
+    update links l set settled_version = m.version,
+      applied = case when l.state in ('linked', 'missing') then coalesce(m.mapped, '{}') else l.applied end,
+      state = case when l.state in ('linked', 'missing') then case when m.absent_since is null then 'linked' else 'missing' end else l.state end,
+      leaving_since = case when m.deleted_at is not null or not m.is_in_scope then l.leaving_since end,
+      updated_at = now()
+    from mirror_objects m
+    where l.tenant_id = ${tx.tenantId} and l.connection_id = ${connectionId}
+      and m.tenant_id = l.tenant_id and m.connection_id = l.connection_id and m.kind = 'user' and m.anchor = l.anchor
+      and l.settled_version <> m.version`;
+}
+
+/** What a person wrote last, and this source has answered to. */
+function settleEditsStatement(tx: TenantTx, connectionId: ConnectionId) {
+  return tx.sql`
+    update links l set settled_user_version = u.version
+    from users u
+    where l.tenant_id = ${tx.tenantId} and l.connection_id = ${connectionId} and l.state in ('linked', 'missing')
+      and u.tenant_id = l.tenant_id and u.id = l.user_id and u.last_run_id is null and l.settled_user_version <> u.version`;
+}
