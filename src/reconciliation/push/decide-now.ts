@@ -1,0 +1,137 @@
+/**
+ * Decisions about a few objects at once, outside of a run over everything: what a push settles in its request, what
+ * provisioning on demand does, and what explain says without doing it.
+ */
+import { decideSubject } from '../../core/decide.ts';
+import type { ConnectionId, RunId } from '../../core/ids.ts';
+import { isWaiting } from '../../core/link-states.ts';
+import type { DecisionContext, Draft, Subject } from '../../core/subject.ts';
+import { textKey } from '../../core/text-keys.ts';
+import type { TenantTx } from '../../db/db.ts';
+import type { OpenConnection } from '../connections/connections.ts';
+import { insertChanges, toNewChanges, type NewChange } from '../plan/changes.ts';
+import { desiredOfAnchors } from '../plan/selection.ts';
+import { loadSubjects } from '../plan/subjects.ts';
+
+export type Decided = { readonly subject: Subject; readonly drafts: readonly Draft[] };
+
+export type DecidedNow = {
+  readonly subjects: readonly Subject[];
+  /** Those with something to do. */
+  readonly decided: readonly Decided[];
+  /** Anchors whose turn only comes with time. */
+  readonly waiting: ReadonlySet<string>;
+};
+
+/** Reads only. Privileged roles become cases, unless a person has said that such a case is to be ignored. */
+export async function decideNow(
+  tx: TenantTx,
+  connection: OpenConnection,
+  context: DecisionContext,
+  anchors: readonly string[],
+): Promise<DecidedNow> {
+  const subjects = await loadSubjects(tx, {
+    connectionId: context.connectionId,
+    anchors,
+    desired: await desiredOfAnchors(tx, context.connectionId, anchors),
+    correlation: connection.policy.correlation,
+    provenDomains: [...context.provenDomains],
+  });
+  const all: Decided[] = [];
+  for (const subject of subjects) {
+    const drafts = await keepUsernamesUnique(tx, decideSubject(subject, context));
+    all.push({ subject, drafts: drafts.map(privilegedToCase) });
+  }
+  const wanted = await withoutIgnored(tx, context.connectionId, all);
+  return {
+    subjects,
+    decided: wanted.filter(({ drafts }) => drafts.length > 0),
+    waiting: new Set(
+      wanted.flatMap(({ subject, drafts }) => (drafts.length === 0 && isWaiting(subject) ? [subject.anchor] : [])),
+    ),
+  };
+}
+
+/** Writes the rows; their seqs come from the sequence of pushes, which no other request waits for. */
+export async function insertDecided(
+  tx: TenantTx,
+  where: { readonly runId: RunId; readonly connectionId: ConnectionId; readonly requestId: string | null },
+  decided: readonly Decided[],
+): Promise<NewChange[]> {
+  const total = decided.reduce((sum, one) => sum + one.drafts.length, 0);
+  const seqs = await tx.sql<
+    { seq: number }[]
+  >`select nextval('push_change_seq')::int as seq from generate_series(1, ${total}) order by 1`;
+  let next = 0;
+  const rows = decided.flatMap(({ subject, drafts }) =>
+    toNewChanges(subject, drafts, 0).map((row) => ({ ...row, seq: seqs[next++]?.seq ?? 0 })),
+  );
+  await insertChanges(tx, where, rows);
+  return rows;
+}
+
+/** A role that a person decided not to give is not asked for again at every push. */
+async function withoutIgnored(
+  tx: TenantTx,
+  connectionId: ConnectionId,
+  decided: readonly Decided[],
+): Promise<readonly Decided[]> {
+  const asking = decided.filter(({ drafts }) => drafts.some(asksForRole)).map(({ subject }) => subject.anchor);
+  if (asking.length === 0) return decided;
+  const rows = await tx.sql<{ anchor: string; reason: string }[]>`
+    select anchor, reason from cases
+    where tenant_id = ${tx.tenantId} and connection_id = ${connectionId} and anchor = any(${asking}) and kind = 'privileged_grant'
+      and status = 'ignored'`;
+  const ignored = new Set(rows.map((row) => JSON.stringify([row.anchor, row.reason])));
+  return decided.map(({ subject, drafts }) => ({
+    subject,
+    drafts: drafts.filter(
+      (draft) => !asksForRole(draft) || !ignored.has(JSON.stringify([subject.anchor, draft.reason])),
+    ),
+  }));
+}
+
+function asksForRole(draft: Draft): boolean {
+  return draft.op === 'dispute' && draft.after?.['caseKind'] === 'privileged_grant';
+}
+
+/** A push never gives a privileged role by itself: a person decides (scim.md rule 16). */
+function privilegedToCase(draft: Draft): Draft {
+  if (draft.class !== 'grant' || draft.role === 'user') return draft;
+  return {
+    ...draft,
+    class: 'conflict',
+    op: 'dispute',
+    kind: 'conflict',
+    after: {
+      ...draft.after,
+      caseKind: 'privileged_grant',
+      candidates: draft.userId === null ? [] : [draft.userId],
+      grantSource: draft.grantSource,
+    },
+    reason: `${draft.reason} The role ${draft.role ?? ''} waits for a person.`,
+  };
+}
+
+/** A username that another user has becomes a case; the rest of the push stands (promise 7). */
+async function keepUsernamesUnique(tx: TenantTx, drafts: readonly Draft[]): Promise<Draft[]> {
+  const wanting = drafts.find(
+    (draft) => (draft.class === 'create' || draft.class === 'key') && typeof draft.after?.['username'] === 'string',
+  );
+  if (wanting === undefined) return [...drafts];
+  const key = textKey(String(wanting.after?.['username']));
+  const [owner] = await tx.sql<{ id: string }[]>`
+    select id from users where tenant_id = ${tx.tenantId} and username_key = ${key} and id is distinct from ${wanting.userId}::uuid`;
+  if (owner === undefined) return [...drafts];
+  const conflict: Draft = {
+    ...wanting,
+    class: 'conflict',
+    op: 'dispute',
+    kind: 'conflict',
+    userId: wanting.class === 'create' ? null : wanting.userId,
+    after: { caseKind: 'duplicate_key', username: key, candidates: [owner.id] },
+    reason: `The username ${key ?? ''} belongs to another user.`,
+    cause: 'duplicate_key',
+  };
+  return wanting.class === 'create' ? [conflict] : drafts.map((draft) => (draft === wanting ? conflict : draft));
+}
