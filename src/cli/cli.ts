@@ -17,6 +17,7 @@ import { addPeopleCommands } from './people-commands.ts';
 import { addRunCommands } from './run-commands.ts';
 import { addScimCommands } from './scim-commands.ts';
 import { addTenantCommands } from './tenant-commands.ts';
+import { addUndoCommands } from './undo-commands.ts';
 
 export { createSignalReader } from '../platform/lifecycle.ts';
 export { Secret } from '../platform/secrets.ts';
@@ -69,6 +70,7 @@ export function buildProgram(context: CommandContext): Command {
   addConnectionCommands(program, context);
   addRunCommands(program, context);
   addScimCommands(program, context);
+  addUndoCommands(program, context);
   addPeopleCommands(program, context);
   addDoctorCommand(program, context);
   return program;

@@ -91,7 +91,7 @@ export function renderExplanation(explanation: Explanation, terminalWidth?: numb
     section(terminalWidth, 'Directory objects', explanation.links, [
       { title: 'connection', value: (row) => row.connectionName },
       { title: 'object', value: (row) => row.locator ?? row.anchor },
-      { title: 'state', value: (row) => (row.isActive ? row.state : `${row.state}, disabled there`) },
+      { title: 'state', value: linkStateWords },
       { title: 'matched by', value: (row) => row.matchedBy },
       { title: 'groups', value: (row) => row.groups.join(', ') },
     ]),
@@ -105,6 +105,12 @@ export function renderExplanation(explanation: Explanation, terminalWidth?: numb
   ]
     .filter((part) => part !== '')
     .join('\n');
+}
+
+/** A hold is named with its reason: it is why no run touches the user. */
+function linkStateWords({ state, reason, isActive }: Explanation['links'][number]): string {
+  const words = state === 'held' && reason !== null ? `held: ${reason}` : state;
+  return isActive ? words : `${words}, disabled there`;
 }
 
 function section<Row>(

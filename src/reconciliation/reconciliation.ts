@@ -33,12 +33,14 @@ import {
   type Approval,
   type RunRequest,
 } from './run/requests.ts';
+import { listHeldLinks, releaseLinks, type HeldFilter, type HeldLink } from './undo/held-links.ts';
 import { requestUndo, type UndoRequest } from './undo/undo.ts';
 import { executeRun, type ExecuteOptions, type RunDeps } from './run/run.ts';
 import { createRunWatcher, type RunState } from './run/watch-runs.ts';
 import { selectRun, selectRuns, type RunFilter, type RunSummary } from './run/runs-store.ts';
 
 export type { UndoRequest } from './undo/undo.ts';
+export type { HeldFilter, HeldLink } from './undo/held-links.ts';
 export type { Case, Resolution } from './cases/cases.ts';
 export type { Change, ChangeFilter } from './plan/changes.ts';
 export type { Connectors } from './connections/connections.ts';
@@ -75,6 +77,9 @@ export type Reconciliation = {
   approveRun(tenantId: TenantId, runId: RunId, approval: Approval): Promise<void>;
   /** Queues the undo of a run, or of a part of it; the caller dispatches or executes it. */
   requestUndo(request: UndoRequest): Promise<RunId>;
+  listHeldLinks(tenantId: TenantId, filter: HeldFilter, limit: number): Promise<HeldLink[]>;
+  /** Of one undo or of one user; returns how many, throws not_found for none. */
+  releaseLinks(actor: string, tenantId: TenantId, filter: HeldFilter): Promise<number>;
   discardRun(tenantId: TenantId, runId: RunId, actor: string): Promise<void>;
   cancelRun(tenantId: TenantId, runId: RunId, actor: string): Promise<void>;
   listRuns(tenantId: TenantId, filter: RunFilter): Promise<RunSummary[]>;
@@ -110,6 +115,8 @@ export function createReconciliation(deps: RunDeps): Reconciliation {
     executeRun: (tenantId, runId, options) => executeRun(deps, tenantId, runId, options),
     approveRun: (tenantId, runId, approval) => approveRun(db, tenantId, runId, approval),
     requestUndo: (request) => requestUndo(db, request),
+    listHeldLinks: (tenantId, filter, limit) => listHeldLinks(db, tenantId, filter, limit),
+    releaseLinks: (actor, tenantId, filter) => releaseLinks(db, actor, tenantId, filter),
     discardRun: (tenantId, runId, actor) => discardRun(db, tenantId, runId, actor),
     cancelRun: (tenantId, runId, actor) => cancelRun(db, tenantId, runId, actor),
     listRuns: (tenantId, filter) => db.tenant(tenantId, (tx) => selectRuns(tx, filter)),

@@ -30,6 +30,9 @@ export const runBody = z.object({
   digest: textOrNull,
   guard: facts.nullable(),
   approvedBy: textOrNull,
+  approvals: z.array(facts).readonly(),
+  undoOf: textOrNull,
+  undoScope: facts.nullable(),
   error: facts.nullable(),
   createdAt: z.string(),
 });

@@ -199,3 +199,10 @@ function mappingKey(
     mapping.predicate === null ? group : `cel:${mapping.predicate}`,
   ]);
 }
+
+/** How many of this connection are held: who resumes it is told. */
+export async function countHeldLinks(tx: TenantTx, connectionId: ConnectionId): Promise<number> {
+  const [row] = await tx.sql<{ held: number }[]>`
+    select count(*)::int as held from links where tenant_id = ${tx.tenantId} and connection_id = ${connectionId} and state = 'held'`;
+  return row?.held ?? 0;
+}

@@ -30,6 +30,6 @@ export function standingOf(tx: TenantTx) {
 export function linkOf(tx: TenantTx, connectionId: ConnectionId) {
   return tx.sql`(
     select jsonb_build_object('state', l.state, 'userId', l.user_id, 'matchedBy', l.matched_by, 'applied', l.applied, 'reason', l.reason,
-      'heldRunId', l.held_run_id, 'heldState', l.held_state)
+      'endedAt', l.ended_at, 'heldRunId', l.held_run_id, 'heldState', l.held_state)
     from links l where l.tenant_id = ${tx.tenantId} and l.connection_id = ${connectionId} and l.anchor = r.anchor)`;
 }

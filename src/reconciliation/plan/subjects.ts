@@ -204,8 +204,8 @@ async function selectOtherLinks(
 ): Promise<Map<UserId, OtherLink[]>> {
   if (ids.length === 0) return new Map();
   const rows = await tx.sql<(OtherLink & { userId: UserId })[]>`
-    select l.user_id as "userId", l.connection_id as "connectionId", m.is_active as "isActive", coalesce(m.mapped, '{}') as mapped,
-      l.state in ('linked', 'missing', 'held') and m.deleted_at is null and m.is_in_scope as "isLive"
+    select l.user_id as "userId", l.connection_id as "connectionId", m.is_active as "isActive",
+      case when l.state = 'held' then l.applied else coalesce(m.mapped, '{}') end as mapped, l.state in ('linked', 'missing', 'held') and m.deleted_at is null and m.is_in_scope as "isLive"
     from links l
     join mirror_objects m on m.tenant_id = l.tenant_id and m.connection_id = l.connection_id and m.kind = 'user' and m.anchor = l.anchor
     where l.tenant_id = ${tx.tenantId} and l.user_id = any(${ids as string[]}::uuid[]) and l.connection_id <> ${connectionId}

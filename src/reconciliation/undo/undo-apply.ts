@@ -10,6 +10,7 @@ import type { TenantTx } from '../../db/db.ts';
 import { restoreUsers, type UserRestore } from '../../users/users.ts';
 import { mustFind } from '../connections/connections.ts';
 import { updateConnectionRow } from '../connections/connections-store.ts';
+import { noQuarantine } from '../connections/quarantine.ts';
 import type { Change } from '../plan/changes.ts';
 import { supersedeRuns } from '../run/runs-store.ts';
 import type { UndoScope } from './undo-plan.ts';
@@ -56,7 +57,12 @@ export async function beginUndo(
   const connection = await mustFind(tx, at.connectionId);
   if (undone.isUndo || undone.scope.keepsRunning || connection.status !== 'active') return;
   const reason = `Run ${undone.id} was undone by run ${at.runId}. Correct what led to it, release the held links, then resume.`;
-  await updateConnectionRow(tx, at.connectionId, { status: 'paused', statusReason: reason, nextRunAt: null });
+  await updateConnectionRow(tx, at.connectionId, {
+    ...noQuarantine,
+    status: 'paused',
+    statusReason: reason,
+    nextRunAt: null,
+  });
   await recordEvent(tx, {
     actor: undone.actor,
     action: 'connection.paused',
@@ -85,7 +91,6 @@ export async function applyRestores(
     case 'suspend':
     case 'remove':
     case 'create':
-    case 'quota_home':
       return restoreUsers(tx, at.runId, restored.flatMap(toUserRestore));
     case 'link':
     case 'unlink':
@@ -187,6 +192,7 @@ async function holdLinks(
       user_id = case when f.anchor is null or f.is_created then l.user_id else (f.link ->> 'userId')::uuid end,
       matched_by = case when f.anchor is null or f.is_created then l.matched_by else f.link ->> 'matchedBy' end,
       applied = case when f.anchor is null or f.is_created then l.applied else coalesce(f.link -> 'applied', '{}') end,
+      ended_at = case when f.anchor is null or f.is_created then l.ended_at else (f.link ->> 'endedAt')::timestamptz end, leaving_since = null,
       version = l.version + 1, updated_at = now()
     from unnest(${anchors as string[]}::text[]) as wanted(anchor)
     left join (${firstLinks(tx, undone, anchors)}) f on f.anchor = wanted.anchor
@@ -203,7 +209,7 @@ async function giveLinksBack(
 ): Promise<void> {
   await tx.sql`
     update links l set state = f.link ->> 'state', user_id = (f.link ->> 'userId')::uuid, matched_by = f.link ->> 'matchedBy',
-      applied = f.link -> 'applied', reason = f.link ->> 'reason', held_run_id = (f.link ->> 'heldRunId')::uuid,
+      applied = f.link -> 'applied', ended_at = (f.link ->> 'endedAt')::timestamptz, reason = f.link ->> 'reason', held_run_id = (f.link ->> 'heldRunId')::uuid,
       held_state = f.link ->> 'heldState', version = l.version + 1, updated_at = now()
     from (${firstLinks(tx, undone, anchors)}) f
     where l.tenant_id = ${tx.tenantId} and l.connection_id = ${at.connectionId} and l.anchor = f.anchor and l.state = 'held'

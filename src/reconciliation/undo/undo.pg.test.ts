@@ -195,6 +195,60 @@ describe('the undo of one user', () => {
   });
 });
 
+describe('links that an undo holds', () => {
+  test('are listed and counted, and released they are decided anew: who was removed comes back as the same user', async () => {
+    const engine = await engineWith(30);
+    const { tenantId, reconciliation, connectionId } = engine;
+    engine.directory.put({ id: 'p3', department: 'Finance' }, person(engine, 31));
+    const run = await engine.sync();
+    const after = (await engine.users()).map(({ id, name, department, status }) => [id, name, department, status]);
+    const done = await undo(engine, run.id);
+    const held = await reconciliation.listHeldLinks(tenantId, {}, 100);
+    expect(held.map((link) => [link.subject, link.heldRunId])).toEqual([
+      ['Person 03', done.id],
+      ['Person 31', done.id],
+    ]);
+    const explained = await reconciliation.explainUser(tenantId, held[0]?.userId ?? '');
+    expect(explained.links.map((link) => [link.state, link.reason])).toEqual([
+      ['held', `Held since run ${run.id} was undone.`],
+    ]);
+    expect(await reconciliation.resumeConnection('test', tenantId, connectionId)).toMatchObject({ heldLinks: 2 });
+    expect(await reconciliation.releaseLinks('test', tenantId, { runId: done.id })).toBe(2);
+    await expect(reconciliation.releaseLinks('test', tenantId, { runId: done.id })).rejects.toSatisfy((error) =>
+      isRollcallError(error, 'not_found'),
+    );
+    await engine.sync();
+    expect((await engine.users()).map(({ id, name, department, status }) => [id, name, department, status])).toEqual(
+      after,
+    );
+  });
+
+  test('belong to nobody where the run had made the link, and released they may match again', async () => {
+    const engine = await createEngine(database.db, { document: { roles: [] } });
+    const { tenantId, reconciliation } = engine;
+    engine.directory.put(person(engine, 1));
+    const userId = '01890000-0000-7000-8000-000000000001';
+    const { username } = person(engine, 1);
+    await database.db.tenant(
+      tenantId,
+      (tx) => tx.sql`
+        insert into users (tenant_id, id, username, username_key) values (${tenantId}, ${userId}, ${username}, ${username})`,
+    );
+    const before = await standing(engine);
+    const run = await engine.sync();
+    expect((await engine.changes(run.id)).map((row) => row.op)).toContain('link');
+    const done = await undo(engine, run.id);
+    expect(await standing(engine)).toEqual(before);
+    const links = () => database.db.tenant(tenantId, (tx) => tx.sql`select state, user_id from links`);
+    expect(await links()).toEqual([{ state: 'held', user_id: null }]);
+    await reconciliation.releaseLinks('test', tenantId, { runId: done.id });
+    expect(await links()).toEqual([]);
+    await reconciliation.resumeConnection('test', tenantId, engine.connectionId);
+    await engine.sync();
+    expect(await links()).toEqual([{ state: 'linked', user_id: userId }]);
+  });
+});
+
 describe('what can not be undone', () => {
   test('a live run, one that changed nothing, and one whose rows are purged are refused in words', async () => {
     const engine = await engineWith(5);
