@@ -54,5 +54,9 @@ export const scimRequests = pgTable(
     body: jsonb().$type<Record<string, unknown>>(),
     bodyBytes: integer().notNull().default(0),
   },
-  (t) => [primaryKey({ columns: [t.tenantId, t.id] }), index().on(t.tenantId, t.connectionId, t.id), index().on(t.at)],
+  (t) => [
+    primaryKey({ columns: [t.tenantId, t.id] }),
+    index().on(t.tenantId, t.connectionId, t.at, t.id),
+    index().on(t.at),
+  ],
 );

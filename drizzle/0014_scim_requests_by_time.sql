@@ -1,0 +1,2 @@
+DROP INDEX "scim_requests_tenant_id_connection_id_id_index";--> statement-breakpoint
+CREATE INDEX "scim_requests_tenant_id_connection_id_at_id_index" ON "scim_requests" USING btree ("tenant_id","connection_id","at","id");
