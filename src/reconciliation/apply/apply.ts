@@ -11,7 +11,7 @@ import { enqueueEach } from '../../outbox/outbox.ts';
 import { applyUserChanges, moveQuotaHomes, type UserChange } from '../../users/users.ts';
 import { openCases } from '../cases/cases.ts';
 import { writeLinks } from './links.ts';
-import { selectBySeq, selectPlanned, setChangeStates, type Change } from '../plan/changes.ts';
+import { chunkBounds, selectBySeq, selectPlanned, setChangeStates, type Change } from '../plan/changes.ts';
 import { applyRestores, beginUndo, markUndone, type UndoneRun } from '../undo/undo-apply.ts';
 import { shieldLastAdmin } from './last-admin.ts';
 
@@ -26,13 +26,17 @@ export type ApplyScope = {
 const chunkRows = 2_000;
 /** Usernames that depend on each other must change in one statement; beyond this many a guard has long held them. */
 const keyRows = 50_000;
+/** A chunk of these never waits for what another one of the same class does. */
+const adding: ReadonlySet<ChangeClass> = new Set(['create', 'update', 'link', 'grant']);
 const reducing: ReadonlySet<ChangeClass> = new Set(['revoke', 'suspend', 'remove']);
+
+type InTransaction = <T>(work: (tx: TenantTx) => Promise<T>) => Promise<T>;
 
 /** Applies every planned row; `inTransaction` opens a fenced transaction. Returns rows handled. */
 export async function applyPlan(
   scope: ApplyScope,
-  inTransaction: <T>(work: (tx: TenantTx) => Promise<T>) => Promise<T>,
-  /** Between two chunks, none of which is open: what it throws ends the apply there. */
+  inTransaction: InTransaction,
+  /** After each chunk: what it throws ends the apply there, once no other one is open. */
   onProgress: (done: number, failed: number) => void,
 ): Promise<number> {
   let done = 0;
@@ -42,23 +46,45 @@ export async function applyPlan(
     await setOutdatedAside(tx, scope.runId);
   });
   for (const changeClass of changeClasses) {
-    const limit = changeClass === 'key' ? keyRows : chunkRows;
-    // chunks follow each other by seq: looking for planned rows from the start would read all applied ones each time
-    let afterSeq = 0;
-    for (;;) {
-      const chunk = await inTransaction(async (tx) => {
-        const rows = await selectPlanned(tx, scope.runId, changeClass, { afterSeq, limit });
-        return { rows, failed: await applyChunk(tx, scope, changeClass, rows) };
-      });
-      const last = chunk.rows.at(-1);
-      if (last === undefined) break;
-      afterSeq = last.seq;
-      done += chunk.rows.length;
+    await applyClass(scope, changeClass, inTransaction, (chunk) => {
+      done += chunk.rows;
       failed += chunk.failed;
       onProgress(done, failed);
-    }
+    });
   }
   return done;
+}
+
+/**
+ * The planned rows of one class, chunk by chunk. Chunks that only add go on two connections at once: one is read and
+ * prepared while the other one is written. What takes something away goes one after the other, because it is counted
+ * over the whole organization. What `onChunk` throws ends the apply once no chunk is open any more.
+ */
+async function applyClass(
+  scope: ApplyScope,
+  changeClass: ChangeClass,
+  inTransaction: InTransaction,
+  onChunk: (chunk: { readonly rows: number; readonly failed: number }) => void,
+): Promise<void> {
+  const limit = changeClass === 'key' ? keyRows : chunkRows;
+  const bounds = await inTransaction((tx) => chunkBounds(tx, scope.runId, changeClass, limit));
+  const work = async (): Promise<void> => {
+    for (let bound = bounds.shift(); bound !== undefined; bound = bounds.shift()) {
+      const chunk = bound;
+      try {
+        const done = await inTransaction(async (tx) => {
+          const rows = await selectPlanned(tx, scope.runId, changeClass, chunk);
+          return { rows: rows.length, failed: await applyChunk(tx, scope, changeClass, rows) };
+        });
+        onChunk(done);
+      } catch (error) {
+        bounds.length = 0;
+        throw error;
+      }
+    }
+  };
+  const lanes = Array.from({ length: adding.has(changeClass) ? 2 : 1 }, work);
+  for (const lane of await Promise.allSettled(lanes)) if (lane.status === 'rejected') throw lane.reason;
 }
 
 /**
@@ -186,6 +212,7 @@ async function applyOp(tx: TenantTx, scope: ApplyScope, op: ChangeOp, rows: read
                   after: row.after ?? {},
                   expectedVersion: row.expectedVersion,
                   reason: row.reason,
+                  source: row.grantSource,
                 },
               ],
         ),

@@ -6,7 +6,14 @@ import { analyzeTables, type Db } from '../../db/db.ts';
 
 /** Below this, a plan for the old size is a good plan for the new one. */
 const manyRows = 500;
+/** The same, as a share of what the planner believes a table holds: PostgreSQL's own autovacuum_analyze_scale_factor. */
+const manyShare = 0.1;
 
 export async function refreshStatistics(db: Db, rowsWritten: number, tables: readonly string[]): Promise<void> {
-  if (rowsWritten >= manyRows) await analyzeTables(db.stage, tables);
+  if (rowsWritten < manyRows) return;
+  const known = await db.stage.sql<{ name: string; rows: number }[]>`
+    select relname as name, reltuples::float8 as rows from pg_class
+    where relnamespace = 'public'::regnamespace and relname = any(${tables as string[]})`;
+  const outdated = known.filter(({ rows }) => rows < 0 || rowsWritten >= rows * manyShare).map(({ name }) => name);
+  await analyzeTables(db.stage, outdated);
 }

@@ -92,17 +92,36 @@ const selectList = (tx: TenantTx) => tx.sql`
   c.expected_version::int as "expectedVersion", c.object_version::int as "objectVersion", c.reason, c.cause, c.state, c.error,
   c.applied_at as "appliedAt"`;
 
-/** The next planned rows of one class in order of seq. */
+export type ChunkBound = { readonly after: number; readonly upTo: number };
+
+/** Where each `limit` planned rows of one class end, in order of seq. */
+export function chunkBounds(
+  tx: TenantTx,
+  runId: RunId,
+  changeClass: ChangeClass,
+  limit: number,
+): Promise<ChunkBound[]> {
+  return tx.sql<ChunkBound[]>`
+    with ends as (
+      select max(seq) as "upTo" from (
+        select seq, (row_number() over (order by seq) - 1) / ${limit}::int as chunk from changes
+        where tenant_id = ${tx.tenantId} and run_id = ${runId} and class = ${changeClass} and state = 'planned') planned
+      group by chunk)
+    select coalesce(lag("upTo") over (order by "upTo"), -1) as after, "upTo" from ends order by "upTo"`;
+}
+
+/** The planned rows of one class in a chunk, in order of seq. */
 export function selectPlanned(
   tx: TenantTx,
   runId: RunId,
   changeClass: ChangeClass,
-  page: { readonly afterSeq: number; readonly limit: number },
+  bound: ChunkBound,
 ): Promise<Change[]> {
   return tx.sql<Change[]>`
     select ${selectList(tx)} from changes c
-    where c.tenant_id = ${tx.tenantId} and c.run_id = ${runId} and c.class = ${changeClass} and c.seq > ${page.afterSeq} and c.state = 'planned'
-    order by c.seq limit ${page.limit}`;
+    where c.tenant_id = ${tx.tenantId} and c.run_id = ${runId} and c.class = ${changeClass} and c.seq > ${bound.after}
+      and c.seq <= ${bound.upTo} and c.state = 'planned'
+    order by c.seq`;
 }
 
 export function selectBySeq(tx: TenantTx, runId: RunId, seqs: readonly number[]): Promise<Change[]> {
