@@ -98,16 +98,16 @@ function columns({ sql }: TenantTx) {
 }
 
 async function selectRequests(tx: TenantTx, filter: RequestFilter, page: PageRequest): Promise<Page<ScimRequestView>> {
-  const after = decodeCursor(page.cursor, z.tuple([z.uuid()]));
+  const after = decodeCursor(page.cursor, z.tuple([z.iso.datetime(), z.uuid()]));
   const { sql, tenantId } = tx;
   const rows = await sql<Row[]>`
     select ${columns(tx)} from scim_requests r
     where r.tenant_id = ${tenantId} and r.connection_id = ${filter.connectionId}
-      ${after === null ? sql`` : sql`and r.id < ${after[0]}::uuid`}
+      ${after === null ? sql`` : sql`and (r.at, r.id) < (${after[0]}::timestamptz, ${after[1]}::uuid)`}
       ${filter.method === undefined ? sql`` : sql`and r.method = ${filter.method.toUpperCase()}`}
       ${filter.minStatus === undefined ? sql`` : sql`and r.status >= ${filter.minStatus}`}
-    order by r.id desc limit ${page.limit + 1}`;
-  return cutPage(rows, page.limit, (row) => [row.id], toView);
+    order by r.at desc, r.id desc limit ${page.limit + 1}`;
+  return cutPage(rows, page.limit, (row) => [toIso(row.at), row.id], toView);
 }
 
 async function selectRequest(tx: TenantTx, id: string): Promise<ScimRequestView | null> {

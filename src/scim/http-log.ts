@@ -2,7 +2,7 @@
 import type { Request, Response } from 'express';
 import { isUuid, newId } from '../core/ids.ts';
 import type { JsonObject } from './json.ts';
-import { redactBody, redactFilter, scrubText } from './redact.ts';
+import { redactBody, redactFilter, redactReason, scrubText } from './redact.ts';
 import type { RequestLog } from './request-log.ts';
 import type { ScimCaller, ScimOptions, ScimRefusal } from './scim.ts';
 import { groupModel, userModel } from './schema-model.ts';
@@ -63,17 +63,18 @@ function entryOf(
     path: pathOf(request),
     status: response.statusCode,
     scimType: scimType ?? null,
-    reason: textOf(refusal ?? reason ?? (notes.length === 0 ? null : notes.join(' '))),
+    reason: storable(redactReason(refusal ?? reason ?? notes.join(' '))),
     durationMs: Math.round(durationMs),
     clientAddress: request.ip ?? null,
-    userAgent: textOf(request.get('user-agent') ?? null),
+    userAgent: storable(scrubText(request.get('user-agent') ?? '')),
     body: body === undefined || bodyBytes === 0 || bodyBytes > maxBodyBytes ? null : redactBody(models, body),
     bodyBytes,
   };
 }
 
-function textOf(text: string | null): string | null {
-  return text === null ? null : scrubText(text).replaceAll('\u0000', '?').toWellFormed();
+/** Postgres takes no U+0000 and no half of a surrogate pair; an empty text says nothing. */
+function storable(text: string): string | null {
+  return text === '' ? null : text.replaceAll('\u0000', '?').toWellFormed();
 }
 
 const keptParameters: ReadonlySet<string> = new Set([
@@ -93,11 +94,11 @@ function pathOf(request: Request): string {
   const query = new URLSearchParams();
   for (const [name, value] of new URLSearchParams(text)) {
     const lower = name.toLowerCase();
-    if (lower === 'filter') query.append(name, redactFilter(value));
+    if (lower === 'filter') query.append(name, redactFilter(models, value));
     else if (lower === 'cursor') query.append(name, value === '' ? '' : `${value.slice(0, 8)}…`);
     else if (keptParameters.has(lower)) query.append(name, scrubText(value));
   }
   const kept = scrubText(path.replace(/^\/[^/]*/, ''));
   const all = query.size === 0 ? kept : `${kept}?${query.toString()}`;
-  return all.slice(0, maxPathLength).replaceAll('\u0000', '?').toWellFormed();
+  return storable(all.slice(0, maxPathLength)) ?? '/';
 }

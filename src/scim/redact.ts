@@ -4,6 +4,7 @@
  * looks like a credential is replaced wherever it stands.
  */
 import { isRecord, readKey, type Json, type JsonObject } from './json.ts';
+import { parseFilter } from './filter.ts';
 import { parsePath } from './patch-path.ts';
 import { isRollcallError } from '../core/errors.ts';
 import { resolveName, type AttributeModel, type ResourceModel } from './schema-model.ts';
@@ -34,7 +35,7 @@ function redactMember(models: readonly ResourceModel[], key: string, value: Json
   if (name === 'operations' && Array.isArray(value)) {
     return cut(value).map((one) => (isRecord(one) ? redactOperation(models, one) : hidden));
   }
-  if (name === 'filter') return typeof value === 'string' ? redactFilter(value) : hidden;
+  if (name === 'filter') return typeof value === 'string' ? redactFilter(models, value) : hidden;
   if (messageMembers.has(name)) return scrub(value);
   return redactAttribute(models, key, value);
 }
@@ -73,7 +74,7 @@ function redactValue(models: readonly ResourceModel[], path: string, value: Json
 /** A path of a PATCH that names something unknown may hold anything in its filter. */
 function redactPath(models: readonly ResourceModel[], path: string, isOfPatch: boolean): string {
   if (!isOfPatch) return scrubText(path);
-  return targetOf(models, path) === null ? redactFilter(path) : scrubText(path);
+  return scrubText(targetOf(models, path) === null ? withoutTexts(path) : path);
 }
 
 function targetOf(models: readonly ResourceModel[], path: string): AttributeModel | 'extension' | null {
@@ -127,10 +128,32 @@ function keepValue(target: AttributeModel | 'extension', value: Json): Json {
   );
 }
 
-/** Strings of a filter that can not be trusted to name known attributes only. */
-export function redactFilter(text: string): string {
-  const isSuspect = /pass|secret|token|credential|key/i.test(text);
-  return scrubText(isSuspect ? text.replace(/"(?:[^"\\]|\\.)*"?/g, '"…"') : text);
+/** A filter that names known attributes only is kept; of any other one its form. */
+export function redactFilter(models: readonly ResourceModel[], text: string): string {
+  return scrubText(models.some((model) => isFilter(model, text)) ? text : withoutTexts(text));
+}
+
+function isFilter(model: ResourceModel, text: string): boolean {
+  try {
+    parseFilter(model, text);
+    return true;
+  } catch (error) {
+    if (isRollcallError(error)) return false;
+    throw error;
+  }
+}
+
+function withoutTexts(text: string): string {
+  return text.replace(/"(?:[^"\\]|\\.)*"?/g, '"…"');
+}
+
+/** Details of errors quote what was sent: filters within brackets, the word a parser stumbled over, a piece of JSON. */
+export function redactReason(text: string): string {
+  const short = text
+    .replace(/^(The body is not JSON).*$/s, '$1.')
+    .replace(/\[.*\]/gs, '[…]')
+    .replace(/(found )".*"/s, '$1"…"');
+  return scrubText(short);
 }
 
 function cut(values: Json[]): Json[] {

@@ -13,6 +13,7 @@ import {
   type RequestLog,
   type ScimCaller,
   type ScimOptions,
+  type ScimRefusal,
 } from '../../src/scim/scim.ts';
 import { createTenant, type TestTenant } from '../setup/database.ts';
 
@@ -43,6 +44,11 @@ export type ScimServer = {
   readonly url: string;
   readonly logged: readonly unknown[];
   readonly requestLog: RequestLog;
+  readonly pushes: Pushes;
+  /** Lets writing the request log fail, as if the database were away for it. */
+  failLog(isFailing: boolean): void;
+  /** Makes a client's token one that may not be used. */
+  refuse(client: Client, reason: string): void;
   /** What the next requests of a client may do and how their connection is set. */
   setCaller(client: Client, more: Partial<Pick<ScimCaller, 'scopes' | 'settings'>>): void;
   /** A fresh tenant with one SCIM connection, or another connection of a given tenant. */
@@ -58,9 +64,17 @@ export async function startScimServer(
   makeConnection: (tenant: TestTenant) => Promise<ConnectionId> = (tenant) => insertConnection(db, tenant),
   more: Partial<Pick<ScimOptions, 'requestsPerSecond' | 'issueAccessToken'>> = {},
 ): Promise<ScimServer> {
-  const callers = new Map<string, ScimCaller>();
+  const callers = new Map<string, ScimCaller | ScimRefusal>();
   const logged: unknown[] = [];
-  const requestLog = createRequestLog({ db, clock: systemClock, log: recordingLogger(logged), everyMs: 60_000 });
+  let isLogFailing = false;
+  const engine: Db['engine'] = (work) =>
+    isLogFailing ? Promise.reject(new Error('The database is away.')) : db.engine(work);
+  const requestLog = createRequestLog({
+    db: { ...db, engine },
+    clock: systemClock,
+    log: recordingLogger(logged),
+    everyMs: 60_000,
+  });
   const app = express();
   app.use(
     '/scim/v2',
@@ -83,9 +97,17 @@ export async function startScimServer(
     url,
     logged,
     requestLog,
+    pushes,
+    failLog: (isFailing) => {
+      isLogFailing = isFailing;
+    },
+    refuse: (client, refusal) => {
+      const { connectionId, token, tenant } = client;
+      callers.set(token, { tenantId: tenant.tenantId, connectionId, tokenId: connectionId, refusal });
+    },
     setCaller: (client, changed) => {
       const caller = callers.get(client.token);
-      if (caller !== undefined) callers.set(client.token, { ...caller, ...changed });
+      if (caller !== undefined && !('refusal' in caller)) callers.set(client.token, { ...caller, ...changed });
     },
     connect: async (given) => {
       const tenant = given ?? (await createTenant(db));
