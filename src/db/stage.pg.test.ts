@@ -3,6 +3,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { describe, expect, it } from 'vitest';
 import { newId, type RunId } from '../core/ids.ts';
 import { createTenant, useDatabase } from '../../test/setup/database.ts';
+import { scale } from '../../test/setup/full.ts';
 import { analyzeStage, copyRows, createStageTable, dropOrphanStages, dropStage, type CopyValue } from './stage.ts';
 
 describe('stage', () => {
@@ -55,6 +56,12 @@ describe('stage', () => {
       }),
       { numRuns: 30 },
     );
+  });
+
+  it('fills many tables at once over few connections, without one copy ending another', async () => {
+    const values = Array.from({ length: 20 }, (_value, index) => String(index));
+    const copies = Array.from({ length: scale(150, 1500) }, () => stageOf(values));
+    for (const table of await Promise.all(copies)) expect(await readBack(table)).toEqual(values);
   });
 
   it('takes bytes, numbers, booleans and JSON', async () => {

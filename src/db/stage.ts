@@ -111,8 +111,17 @@ export async function copyRows(
   const counter = { rows: 0 };
   const names = columns.map((column) => `"${column.replaceAll('"', '""')}"`).join(', ');
   try {
-    const sink = await stage.sql`copy ${stage.sql(table)} (${stage.sql.unsafe(names)}) from stdin`.writable();
-    await pipeline(encodeRows(rows, columns.length, counter), sink, options.signal ? { signal: options.signal } : {});
+    // a connection of its own: the driver sends other statements after those that are under way, and a server that
+    // takes in a copy ends the connection at the first of them
+    const own = await stage.sql.reserve();
+    try {
+      const sink = await own`copy ${own(table)} (${own.unsafe(names)}) from stdin`.writable();
+      await pipeline(encodeRows(rows, columns.length, counter), sink, options.signal ? { signal: options.signal } : {});
+    } catch (error) {
+      own.destroy(new Error('The copy did not come to its end.', { cause: error }));
+      throw error;
+    }
+    own.release();
   } catch (error) {
     options.signal?.throwIfAborted();
     throw translateFailure(error);
