@@ -135,6 +135,8 @@ type ResolveOptions = {
   readonly link?: string;
   readonly create?: true;
   readonly grant?: true;
+  readonly source?: true;
+  readonly local?: true;
   readonly ignore?: true;
 };
 
@@ -157,6 +159,8 @@ function addCaseCommands(cases: Command, context: CommandContext): void {
     .option('--link <user>', 'the object is this user (id, username or e-mail address)')
     .option('--create', 'the object is a user of its own')
     .option('--grant', 'the privileged role that was asked for is given, at once')
+    .option('--source', "of a drift: the directory's value stands from now on")
+    .option('--local', 'of a drift: the value edited here stays')
     .option('--ignore', 'the object is left alone for good')
     .action(async (id: string, options: ResolveOptions, command: Command) => {
       if (!isUuid(id)) {
@@ -179,12 +183,14 @@ async function resolutionOf(
   options: ResolveOptions,
   link: (reference: string) => Promise<Resolution>,
 ): Promise<Resolution> {
-  const actions = (['create', 'grant', 'ignore'] as const).filter((action) => options[action] === true);
+  const actions = (['create', 'grant', 'source', 'local', 'ignore'] as const).filter(
+    (action) => options[action] === true,
+  );
   const [action] = actions;
   if (actions.length + (options.link === undefined ? 0 : 1) !== 1) {
     throw new RollcallError(
       'invalid_input',
-      'Say what becomes of it: --link USER, --create, --grant or --ignore, one of them.',
+      'Say what becomes of it: --link USER, --create, --grant, --source, --local or --ignore, one of them.',
     );
   }
   return action === undefined ? link(options.link ?? '') : { action };

@@ -42,7 +42,12 @@ function isOurs(subject: Subject, drafts: readonly Draft[]): boolean {
   if (user === null || user.isProtected || subject.isAbsent || link?.state === 'ignored' || link?.state === 'held') {
     return false;
   }
-  if (drafts.some((draft) => draft.op === 'remove' || draft.op === 'dispute' || draft.op === 'error')) return false;
+  if (
+    drafts.some(
+      (draft) => draft.op === 'remove' || (draft.op === 'dispute' && draft.cause !== 'drift') || draft.op === 'error',
+    )
+  )
+    return false;
   if (drafts.some((draft) => draft.op === 'link')) return true;
   return link !== null && (isLiveLink(link.state) || drafts.length > 0) && user.status !== 'removed';
 }

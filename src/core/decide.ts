@@ -81,7 +81,7 @@ function disputeOf(subject: Subject, context: DecisionContext): string | null {
 
 function decideJoiner(subject: Subject, context: DecisionContext): Draft[] {
   const userId = context.newUserId();
-  const values = mergeAttributes(subject, context, null, true);
+  const values = mergeAttributes(subject, context, null, true).changes;
   const created: Draft = {
     ...blank(subject, 'joiner', null),
     class: 'create',

@@ -1,5 +1,6 @@
 /** The shapes of the steps of a plan, which every part of the decision puts together. Pure. */
-import type { AttributeChange } from './merge-attributes.ts';
+import type { ConnectionId } from './ids.ts';
+import type { AttributeChange, Merged } from './merge-attributes.ts';
 import type { DecisionContext, Draft, Subject, SubjectUser } from './subject.ts';
 import type { ChangeKind } from './vocabulary.ts';
 
@@ -78,36 +79,69 @@ export function suspendDraft(
 
 export function attributeDrafts(
   subject: Subject,
-  found: readonly AttributeChange[],
+  { changes, drifts }: Merged,
   user: SubjectUser,
   context: DecisionContext,
 ): Draft[] {
   const drafts: Draft[] = [];
-  const ordinary = found.filter((change) => change.target !== 'username');
-  if (ordinary.length > 0) {
-    drafts.push({
-      ...blank(subject, 'mover', user),
-      class: 'update',
-      op: 'update',
-      before: Object.fromEntries(ordinary.map((change) => [change.target, change.before])),
-      after: Object.fromEntries(ordinary.map((change) => [change.target, change.after])),
-      reason: `${ordinary.map((change) => words(change.target)).join(', ')} changed in ${context.connectionName}.`,
-      cause: 'attributes',
-    });
+  for (const [source, ofSource] of Map.groupBy(changes, (change) => change.source)) {
+    const ordinary = ofSource.filter((change) => change.target !== 'username');
+    if (ordinary.length > 0) drafts.push(valuesDraft(subject, user, context, source, 'update', ordinary));
+    const username = ofSource.filter((change) => change.target === 'username');
+    if (username.length > 0) drafts.push(valuesDraft(subject, user, context, source, 'key', username));
   }
-  const username = found.find((change) => change.target === 'username');
-  if (username !== undefined) {
-    drafts.push({
-      ...blank(subject, 'mover', user),
-      class: 'key',
-      op: 'key',
-      before: { username: username.before },
-      after: { username: username.after },
-      reason: `Username changed in ${context.connectionName}.`,
-      cause: 'username',
-    });
-  }
+  if (drifts.length > 0) drafts.push(driftDraft(subject, user, context, drifts));
   return drafts;
+}
+
+function valuesDraft(
+  subject: Subject,
+  user: SubjectUser,
+  context: DecisionContext,
+  source: ConnectionId,
+  op: 'update' | 'key',
+  changes: readonly AttributeChange[],
+): Draft {
+  const isOurs = source === context.connectionId;
+  const names = capitalize(changes.map((change) => words(change.target)).join(', '));
+  const other = context.sources.get(source)?.name ?? 'another directory';
+  return {
+    ...blank(subject, 'mover', user),
+    class: op,
+    op,
+    grantSource: isOurs ? null : `connection:${source}`,
+    before: Object.fromEntries(changes.map((change) => [change.target, change.before])),
+    after: Object.fromEntries(changes.map((change) => [change.target, change.after])),
+    reason: isOurs
+      ? `${names} changed in ${context.connectionName}.`
+      : `${names} as ${other} says, which goes first now.`,
+    cause: op === 'key' ? 'username' : 'attributes',
+  };
+}
+
+function driftDraft(
+  subject: Subject,
+  user: SubjectUser,
+  context: DecisionContext,
+  drifts: readonly AttributeChange[],
+): Draft {
+  const shown = drifts
+    .map(({ target, before, after }) => `${words(target)} is ${quoted(before)} here and ${quoted(after)} there`)
+    .join('; ');
+  const reason = `Edited by hand, and ${context.connectionName} says otherwise: ${shown}.`;
+  return conflict(subject, 'dispute', reason, 'drift', user, {
+    caseKind: 'drift',
+    candidates: [user.id],
+    drift: Object.fromEntries(drifts.map(({ target, before, after }) => [target, { local: before, source: after }])),
+  });
+}
+
+function quoted(value: string | null): string {
+  return value === null ? 'empty' : JSON.stringify(value);
+}
+
+function capitalize(text: string): string {
+  return text.charAt(0).toUpperCase() + text.slice(1);
 }
 
 export function isSuspendedByUs(user: SubjectUser, context: DecisionContext): boolean {

@@ -27,7 +27,7 @@ function merged(situation: {
   theirMapping?: Mapping;
   ourPriority?: number;
   isOurObjectLive?: boolean;
-}): AttributeChange[] {
+}): Omit<AttributeChange, 'source'>[] {
   const { stands = null, provenance, applied = {} } = situation;
   const user = userOf({
     attributes: { department: stands },
@@ -43,7 +43,8 @@ function merged(situation: {
     [ours, rulesOf(situation.ourPriority ?? 100, { department: situation.mapping ?? authoritative })],
     [theirs, rulesOf(50, { department: situation.theirMapping ?? authoritative })],
   ]);
-  return mergeAttributes(subject, contextOf({ sources }), user, situation.isOurObjectLive ?? true);
+  const found = mergeAttributes(subject, contextOf({ sources }), user, situation.isOurObjectLive ?? true);
+  return found.changes.map(({ source: _source, ...change }) => change);
 }
 const to = (after: string | null, before: string | null) => [{ target: 'department', before, after }];
 
@@ -65,7 +66,7 @@ describe('one source', () => {
   });
 
   test('with strength initial fills an empty value and touches none that stands', () => {
-    const mapping: Mapping = { strength: 'initial', onNull: 'clear' };
+    const mapping: Mapping = { strength: 'initial', onNull: 'clear', conflict: 'source' };
     expect(merged({ ours: { department: 'A' }, mapping })).toEqual(to('A', null));
     expect(merged({ ours: { department: 'A' }, stands: 'B', mapping })).toEqual([]);
     expect(merged({ ours: { department: null }, stands: 'B', mapping })).toEqual([]);
@@ -84,7 +85,7 @@ describe('several sources', () => {
   });
 
   test('one with strength fallback speaks only while no other has a value', () => {
-    const fallback: Mapping = { strength: 'fallback', onNull: 'clear' };
+    const fallback: Mapping = { strength: 'fallback', onNull: 'clear', conflict: 'source' };
     const both = { ours: { department: 'A' }, theirs: { department: 'B' }, theirMapping: fallback };
     expect(merged(both)).toEqual(to('A', null));
     expect(merged({ ...both, ours: { department: null } })).toEqual(to('B', null));
@@ -133,8 +134,8 @@ describe('usernames', () => {
   test('outside them leave a newcomer without one, and a user with the one that stands', () => {
     const context = contextOf();
     const mapped = { username: 'ann@elsewhere.test' };
-    expect(mergeAttributes(newcomer({ mapped }), context, null, true)).toEqual([]);
+    expect(mergeAttributes(newcomer({ mapped }), context, null, true).changes).toEqual([]);
     const user = userOf({ attributes: { username: 'ann@contoso.test' } });
-    expect(mergeAttributes(linked({ mapped, user }), context, user, true)).toEqual([]);
+    expect(mergeAttributes(linked({ mapped, user }), context, user, true).changes).toEqual([]);
   });
 });

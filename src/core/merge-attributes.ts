@@ -11,7 +11,12 @@ export type AttributeChange = {
   readonly target: string;
   readonly before: string | null;
   readonly after: string | null;
+  /** Who says so. */
+  readonly source: ConnectionId;
 };
+
+/** `drifts`: edits by hand that this connection contradicts and a person has to look at. */
+export type Merged = { readonly changes: readonly AttributeChange[]; readonly drifts: readonly AttributeChange[] };
 
 type Source = { readonly id: ConnectionId; readonly isOurs: boolean; readonly mapped: Attributes };
 
@@ -56,17 +61,38 @@ function wantedValue(
   return { value: null, source: first };
 }
 
+/** `stays`: the person's value; `drift`: a person decides between the two. */
+type Verdict = 'write' | 'stays' | 'drift';
+
 /**
- * A value that a person set by hand stays until this connection's own value changes: then the source wins (the
- * default conflict rule), because the admin made it authoritative.
+ * A value that a person set by hand, against what this connection says now. `source`: it stays until the connection's
+ * own value changes, because the admin made that authoritative. `local`: it stays until it is cleared. `review`: both
+ * are shown to a person, once for each pair of values.
  */
-function localEditStays(target: string, wanted: Wanted, subject: Subject, user: SubjectUser): boolean {
-  if (user.provenance[target] !== 'manual') return false;
-  if (!wanted.source.isOurs) return true;
-  const applied = subject.link?.applied ?? {};
-  // at the first meeting there is no word of the source that could have changed
-  if (!(target in applied)) return (user.attributes[target] ?? null) !== null;
-  return applied[target] === wanted.value;
+function judgeLocalEdit(
+  target: string,
+  wanted: Wanted,
+  subject: Subject,
+  context: DecisionContext,
+  user: SubjectUser,
+): Verdict {
+  if (user.provenance[target] !== 'manual') return 'write';
+  if (!wanted.source.isOurs) return 'stays';
+  const local = user.attributes[target] ?? null;
+  const { applied = {}, resolved = {} } = subject.link ?? {};
+  switch (context.sources.get(wanted.source.id)?.mappings[target]?.conflict ?? 'source') {
+    case 'source':
+      // at the first meeting there is no word of the source that could have changed
+      if (!(target in applied)) return local === null ? 'write' : 'stays';
+      return applied[target] === wanted.value ? 'stays' : 'write';
+    case 'local':
+      return local === null ? 'write' : 'stays';
+    case 'review': {
+      const decided = resolved[target];
+      if (decided === undefined || decided.source !== wanted.value || decided.local !== local) return 'drift';
+      return decided.take === 'source' ? 'write' : 'stays';
+    }
+  }
 }
 
 /** Differences between what should stand and what stands, in target order. `user` null: a joiner. */
@@ -75,19 +101,22 @@ export function mergeAttributes(
   context: DecisionContext,
   user: SubjectUser | null,
   ourObjectIsLive: boolean,
-): AttributeChange[] {
+): Merged {
   const sources = liveSources(subject, context, ourObjectIsLive);
   const targets = new Set(sources.flatMap((source) => Object.keys(source.mapped)));
-  const found: AttributeChange[] = [];
+  const changes: AttributeChange[] = [];
+  const drifts: AttributeChange[] = [];
   for (const target of [...targets].toSorted()) {
     const wanted = wantedValue(target, sources, context, user);
     if (wanted === null) continue;
     const before = user?.attributes[target] ?? null;
     if (isSameValue(target, before, wanted.value)) continue;
-    if (user !== null && localEditStays(target, wanted, subject, user)) continue;
-    found.push({ target, before, after: wanted.value });
+    const verdict = user === null ? 'write' : judgeLocalEdit(target, wanted, subject, context, user);
+    const change = { target, before, after: wanted.value, source: wanted.source.id };
+    if (verdict === 'write') changes.push(change);
+    else if (verdict === 'drift') drifts.push(change);
   }
-  return found;
+  return { changes, drifts };
 }
 
 /** Usernames differ only when their keys do: a directory that changes case moves nobody. */

@@ -21,6 +21,10 @@ export type UserAttribute = (typeof userAttributes)[number];
 
 const customTarget = /^attributes\.[A-Za-z][A-Za-z0-9_]{0,63}$/;
 
+/** Whose word counts for an attribute that a person edited here: the three sides are last applied, source, current. */
+export const conflictPolicies = ['source', 'local', 'review'] as const;
+export type ConflictPolicy = (typeof conflictPolicies)[number];
+
 export const mappingSchema = z.strictObject({
   target: z
     .string()
@@ -39,6 +43,10 @@ export const mappingSchema = z.strictObject({
     .enum(['keep', 'clear'])
     .default('clear')
     .describe("What a source value that is empty does to the user's value."),
+  conflict: z
+    .enum(conflictPolicies)
+    .optional()
+    .describe("What happens to a value that a person edited; the connection's own rule unless given."),
 });
 export type Mapping = z.output<typeof mappingSchema>;
 
@@ -110,6 +118,12 @@ export const policySchema = z.strictObject({
     .max(correlationKeys.length)
     .default(['username', 'email', 'employee_id'])
     .describe('Rules, in order, by which an object without a link finds its user.'),
+  conflict: z
+    .enum(conflictPolicies)
+    .default('source')
+    .describe(
+      'A value edited here. source: stays until the directory changes its own; local: stays until it is cleared here; review: a person decides.',
+    ),
   leaver: leaverSchema.prefault({}).describe('What happens to a user whose last live link ended.'),
   guards: guardLimitsSchema.prefault({}),
 });

@@ -3,6 +3,7 @@
  * follow from it. Plain data, so that a scenario is a file and a decision a function.
  */
 import type { ConnectionId, OrganizationId, UserId } from './ids.ts';
+import type { ConflictPolicy } from './policy.ts';
 import type { GrantableRole } from './roles.ts';
 import type {
   ChangeClass,
@@ -32,11 +33,19 @@ export type SubjectUser = {
   readonly provenance: Readonly<Record<string, string>>;
 };
 
+export type ResolvedDrift = {
+  readonly source: string | null;
+  readonly local: string | null;
+  readonly take: 'source' | 'local';
+};
+
 export type SubjectLink = {
   readonly state: LinkState;
   readonly matchedBy: string | null;
   /** Last value this connection wrote, per attribute. */
   readonly applied: Attributes;
+  /** What a person decided about a pair of values, per attribute; another pair is another question. */
+  readonly resolved: Readonly<Record<string, ResolvedDrift>>;
   /** Since when the object is gone or out of scope while the link lives on: the days of grace count from here. */
   readonly leavingSince: string | null;
   /** Since when the link is no longer live. */
@@ -124,10 +133,18 @@ export type Subject = {
 };
 
 export type SourceRules = {
+  readonly name: string;
   readonly priority: number;
   /** target -> how this connection writes it. */
   readonly mappings: Readonly<
-    Record<string, { readonly strength: 'authoritative' | 'initial' | 'fallback'; readonly onNull: 'keep' | 'clear' }>
+    Record<
+      string,
+      {
+        readonly strength: 'authoritative' | 'initial' | 'fallback';
+        readonly onNull: 'keep' | 'clear';
+        readonly conflict: ConflictPolicy;
+      }
+    >
   >;
 };
 
@@ -162,6 +179,7 @@ export type Draft = {
   readonly userId: UserId | null;
   readonly organizationId: OrganizationId | null;
   readonly role: GrantableRole | null;
+  /** Of a grant, the rule that gives it; of a value, the connection that says it where that is another one. */
   readonly grantSource: string | null;
   readonly before: Readonly<Record<string, unknown>> | null;
   readonly after: Readonly<Record<string, unknown>> | null;

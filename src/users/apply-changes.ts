@@ -14,6 +14,8 @@ export type UserChange = {
   readonly after: Readonly<Record<string, unknown>>;
   readonly expectedVersion: number | null;
   readonly reason: string;
+  /** Who says these values where it is not the run's connection: `connection:<id>`. */
+  readonly source: string | null;
 };
 
 export type ApplyingRun = { readonly runId: RunId; readonly connectionId: ConnectionId };
@@ -49,7 +51,7 @@ function toPatch(row: UserChange, run: ApplyingRun): Record<string, unknown> {
       patch[column] = value;
       if (keyed.has(target)) patch[`${column}_key`] = textKey(value);
     } else continue;
-    provenance[target] = `connection:${run.connectionId}`;
+    provenance[target] = row.source ?? `connection:${run.connectionId}`;
   }
   // at a hand-over it is another source than the run's that asserts the suspension from now on
   const by = row.after['suspendedBy'];

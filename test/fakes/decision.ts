@@ -17,10 +17,11 @@ export const theirs = 'connection-a' as ConnectionId;
 export const root = 'organization-root' as OrganizationId;
 export const userId = 'user-ann' as UserId;
 
-export const authoritative = { strength: 'authoritative', onNull: 'clear' } as const;
+export const authoritative = { strength: 'authoritative', onNull: 'clear', conflict: 'source' } as const;
 
 export function rulesOf(priority: number, mappings: SourceRules['mappings'] = {}): SourceRules {
   return {
+    name: `Directory ${priority}`,
     priority,
     mappings: { username: authoritative, displayName: authoritative, department: authoritative, ...mappings },
   };
@@ -61,7 +62,7 @@ export function userOf(more: Partial<SubjectUser> = {}): SubjectUser {
 }
 
 export function linkOf(more: Partial<SubjectLink> = {}): SubjectLink {
-  return { state: 'linked', matchedBy: 'joined', applied: {}, leavingSince: null, endedAt: null, ...more };
+  return { state: 'linked', matchedBy: 'joined', applied: {}, resolved: {}, leavingSince: null, endedAt: null, ...more };
 }
 
 /** An object that nobody owns yet. */

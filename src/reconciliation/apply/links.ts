@@ -29,7 +29,7 @@ export async function writeLinks(tx: TenantTx, scope: LinkScope, op: ChangeOp, r
         matched_by = excluded.matched_by, applied = excluded.applied, leaving_since = null, ended_at = null, version = links.version + 1, updated_at = now()`;
   } else if (op === 'update' || op === 'key') {
     await tx.sql`
-      update links l set applied = l.applied || r.applied, version = l.version + 1, updated_at = now()
+      update links l set applied = l.applied || r.applied, resolved = l.resolved - array(select jsonb_object_keys(r.applied)), version = l.version + 1, updated_at = now()
       from jsonb_to_recordset(${payload}::jsonb) as r(anchor text, applied jsonb)
       where l.tenant_id = ${tx.tenantId} and l.connection_id = ${scope.connectionId} and l.anchor = r.anchor`;
   } else if (op === 'suspend' || op === 'remove' || op === 'unlink') {

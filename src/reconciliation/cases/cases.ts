@@ -8,6 +8,7 @@ import { caseKinds, type CaseKind, type CaseStatus } from '../../core/vocabulary
 import type { Db, TenantTx } from '../../db/db.ts';
 import type { Change } from '../plan/changes.ts';
 import { desiredOfAnchors } from '../plan/selection.ts';
+import { resolveDrift, type DriftValues } from './drift.ts';
 
 export type Case = {
   readonly id: string;
@@ -18,6 +19,8 @@ export type Case = {
   readonly anchor: string | null;
   readonly subject: string;
   readonly reason: string;
+  /** Of a drift: attribute -> both values. */
+  readonly details: Readonly<Record<string, DriftValues>> | null;
   readonly candidates: { readonly id: UserId; readonly name: string }[];
   readonly createdAt: string;
   readonly resolvedBy: string | null;
@@ -28,7 +31,10 @@ export type Resolution =
   | { readonly action: 'create' }
   | { readonly action: 'ignore' }
   /** Gives the privileged role that a push asked for; only for such a case. */
-  | { readonly action: 'grant' };
+  | { readonly action: 'grant' }
+  /** Of a drift: whose values stand from now on, until either side changes again. */
+  | { readonly action: 'source' }
+  | { readonly action: 'local' };
 
 /** Applies conflict rows: an open case each, and a disputed link for an object that has none. */
 export async function openCases(
@@ -47,6 +53,7 @@ export async function openCases(
     candidates: `{${candidatesOf(row).join(',')}}`,
     isUnlinked: row.userId === null,
     isFault: row.op === 'error',
+    details: row.after?.['drift'] ?? null,
   }));
   const json = JSON.stringify(payload);
   await tx.sql`
@@ -56,12 +63,13 @@ export async function openCases(
     where "isUnlinked" and anchor is not null
     on conflict (tenant_id, connection_id, anchor) do update set reason = excluded.reason, updated_at = now()`;
   await tx.sql`
-    insert into cases (tenant_id, id, connection_id, kind, anchor, subject, reason, candidate_ids, run_id)
-    select ${tx.tenantId}::uuid, id, ${connectionId}::uuid, kind, anchor, subject, reason, candidates::uuid[], ${runId}::uuid
+    insert into cases (tenant_id, id, connection_id, kind, anchor, subject, reason, details, candidate_ids, run_id)
+    select ${tx.tenantId}::uuid, id, ${connectionId}::uuid, kind, anchor, subject, reason, details, candidates::uuid[], ${runId}::uuid
     from jsonb_to_recordset(${json}::jsonb)
-      as r(id uuid, anchor text, kind text, subject text, reason text, candidates text, "isFault" boolean)
+      as r(id uuid, anchor text, kind text, subject text, reason text, candidates text, "isFault" boolean, details jsonb)
     where not "isFault"
-    on conflict (tenant_id, connection_id, anchor, kind) where status = 'open' and anchor is not null do nothing`;
+    on conflict (tenant_id, connection_id, anchor, kind) where status = 'open' and anchor is not null
+      do update set reason = excluded.reason, details = excluded.details where cases.details is distinct from excluded.details`;
 }
 
 function caseKindOf(row: Change): CaseKind {
@@ -80,7 +88,7 @@ export function listCases(db: Db, tenantId: TenantId, status: CaseStatus, limit 
 
 function selectCases(tx: TenantTx, status: CaseStatus | null, limit: number, id: string | null): Promise<Case[]> {
   return tx.sql<Case[]>`
-    select c.id, c.connection_id as "connectionId", n.name as "connectionName", c.kind, c.status, c.anchor, c.subject, c.reason,
+    select c.id, c.connection_id as "connectionId", n.name as "connectionName", c.kind, c.status, c.anchor, c.subject, c.reason, c.details,
       c.created_at as "createdAt", c.resolved_by as "resolvedBy",
       coalesce((
         select jsonb_agg(jsonb_build_object('id', u.id, 'name', coalesce(u.display_name, u.username, u.email, u.id::text)) order by u.id)
@@ -93,7 +101,7 @@ function selectCases(tx: TenantTx, status: CaseStatus | null, limit: number, id:
 }
 
 /**
- * Closes a case. `grant` gives what a push asked for, at once. `link` binds the object to a user, `create` makes it a user of its own, `ignore` leaves it alone for
+ * Closes a case. `grant` gives what a push asked for, at once. `source` and `local` say whose values stand. `link` binds the object to a user, `create` makes it a user of its own, `ignore` leaves it alone for
  * good; the first two take effect with the connection's next run.
  */
 export function resolveCase(
@@ -105,7 +113,7 @@ export function resolveCase(
 ): Promise<void> {
   return db.tenant(tenantId, async (tx) => {
     const [found] = await tx.sql<OpenCase[]>`
-      select connection_id as "connectionId", anchor, kind, run_id as "runId" from cases
+      select connection_id as "connectionId", anchor, kind, run_id as "runId", details from cases
       where tenant_id = ${tenantId} and id = ${caseId} and status = 'open' for update`;
     if (found === undefined) {
       throw new RollcallError('not_found', `There is no open case ${caseId}.`, {
@@ -131,24 +139,40 @@ type OpenCase = {
   readonly anchor: string | null;
   readonly kind: CaseKind;
   readonly runId: RunId | null;
+  readonly details: Case['details'];
+};
+
+const usual = ['link', 'create', 'ignore'] as const;
+const actions: Readonly<Partial<Record<CaseKind, readonly Resolution['action'][]>>> = {
+  privileged_grant: ['grant', 'ignore'],
+  drift: ['source', 'local', 'ignore'],
 };
 
 async function actOn(tx: TenantTx, caseId: string, found: OpenCase, resolution: Resolution): Promise<void> {
-  const isAboutGrant = found.kind === 'privileged_grant';
-  if (resolution.action !== 'ignore' && isAboutGrant !== (resolution.action === 'grant')) {
+  const allowed = actions[found.kind] ?? usual;
+  if (!allowed.includes(resolution.action)) {
     throw new RollcallError(
       'invalid_input',
       `A case of kind ${words(found.kind)} can not be decided by "${resolution.action}".`,
-      {
-        remedy: isAboutGrant
-          ? 'Grant the role, or ignore the case.'
-          : 'Link to a user, create one, or ignore the object.',
-      },
+      { remedy: `Decide it by one of: ${allowed.join(', ')}.` },
     );
   }
-  if (found.connectionId === null || found.anchor === null) return;
-  if (resolution.action === 'grant') await grantAsked(tx, caseId, found.connectionId, found.anchor, found.runId);
-  else await resolveLink(tx, found.connectionId, found.anchor, resolution);
+  const { connectionId, anchor } = found;
+  if (connectionId === null || anchor === null) return;
+  switch (resolution.action) {
+    case 'grant':
+      return grantAsked(tx, caseId, connectionId, anchor, found.runId);
+    case 'source':
+    case 'local':
+      return resolveDrift(tx, { connectionId, anchor, take: resolution.action, details: found.details ?? {} });
+    case 'ignore':
+      // the edit stays as it is, and so does the link
+      if (found.kind === 'drift') return;
+      return resolveLink(tx, connectionId, anchor, resolution);
+    case 'link':
+    case 'create':
+      return resolveLink(tx, connectionId, anchor, resolution);
+  }
 }
 
 /** What the push asked for and the directory still asks for; what it asks for no longer is not given. */
@@ -190,7 +214,7 @@ async function resolveLink(
   tx: TenantTx,
   connectionId: string,
   anchor: string,
-  resolution: Exclude<Resolution, { action: 'grant' }>,
+  resolution: Extract<Resolution, { action: 'link' | 'create' | 'ignore' }>,
 ): Promise<void> {
   const [link] = await tx.sql<{ state: string; userId: string | null }[]>`
     select state, user_id as "userId" from links

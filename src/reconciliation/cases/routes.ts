@@ -4,7 +4,7 @@ import type { UserId } from '../../core/ids.ts';
 import { requireId } from '../../core/require-id.ts';
 import { caseKinds, caseStatuses } from '../../core/vocabulary.ts';
 import { route, type Route } from '../../platform/route.ts';
-import { full, textOrNull, view, type RoutesDeps } from '../route-parts.ts';
+import { facts, full, textOrNull, view, type RoutesDeps } from '../route-parts.ts';
 
 const caseBody = z.object({
   id: z.string(),
@@ -14,6 +14,7 @@ const caseBody = z.object({
   status: z.enum(caseStatuses),
   subject: z.string(),
   reason: z.string(),
+  details: facts.nullable(),
   candidates: z.array(z.object({ id: z.string(), name: z.string() })),
   createdAt: z.string(),
   resolvedBy: textOrNull,
@@ -37,13 +38,16 @@ export function caseRoutes({ reconciliation }: RoutesDeps): Route[] {
     route({
       method: 'post',
       path: '/cases/:caseId/resolve',
-      summary: 'Close a case: link to a user, create a user, give the role asked for, or ignore the object.',
+      summary:
+        'Close a case: link to a user, create a user, give the role asked for, say whose value stands, or ignore it.',
       permission: full,
       params: z.strictObject({ caseId: z.string() }),
       body: z.discriminatedUnion('action', [
         z.strictObject({ action: z.literal('link'), userId: z.uuid() }),
         z.strictObject({ action: z.literal('create') }),
         z.strictObject({ action: z.literal('grant') }),
+        z.strictObject({ action: z.literal('source') }),
+        z.strictObject({ action: z.literal('local') }),
         z.strictObject({ action: z.literal('ignore') }),
       ]),
       response: z.object({ ok: z.literal(true) }),

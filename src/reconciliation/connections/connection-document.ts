@@ -58,6 +58,7 @@ export const connectionDocument = z.strictObject({
     .array(z.enum(correlationKeys))
     .max(correlationKeys.length)
     .default(['username', 'email', 'employee_id']),
+  conflict: policySchema.shape.conflict,
   leaver: policySchema.shape.leaver,
   roles: z.array(roleMappingDocument).max(1000).default([]),
   guards: guardLimitsSchema.prefault({}),

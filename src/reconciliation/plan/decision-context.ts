@@ -25,9 +25,13 @@ export async function decisionContext(
     const mappings =
       policy.mappings.length > 0 ? policy.mappings : defaults.map((mapping) => mappingSchema.parse(mapping));
     sources.set(row.id as ConnectionId, {
+      name: row.name,
       priority: row.priority,
       mappings: Object.fromEntries(
-        mappings.map((mapping) => [mapping.target, { strength: mapping.strength, onNull: mapping.onNull }]),
+        mappings.map((mapping) => [
+          mapping.target,
+          { strength: mapping.strength, onNull: mapping.onNull, conflict: mapping.conflict ?? policy.conflict },
+        ]),
       ),
     });
   }

@@ -8,6 +8,7 @@ import type {
   OtherLink,
   RuleGrant,
   Subject,
+  SubjectLink,
   SubjectUser,
 } from '../../core/subject.ts';
 import type { CorrelationKey, LinkState, UserStatus } from '../../core/vocabulary.ts';
@@ -36,6 +37,7 @@ type ObjectRow = {
   linkState: LinkState | null;
   matchedBy: string | null;
   applied: Attributes | null;
+  resolved: SubjectLink['resolved'] | null;
   leavingSince: string | null;
   endedAt: string | null;
   userId: UserId | null;
@@ -84,6 +86,7 @@ export async function loadSubjects(tx: TenantTx, query: SubjectQuery): Promise<S
               state: row.linkState,
               matchedBy: row.matchedBy,
               applied: row.applied ?? {},
+              resolved: row.resolved ?? {},
               leavingSince: row.leavingSince,
               endedAt: row.endedAt,
             },
@@ -111,7 +114,7 @@ async function selectObjects(tx: TenantTx, query: SubjectQuery): Promise<ObjectR
     select m.anchor, m.display_name as name, m.version::int as "objectVersion", m.is_active as "isActive", m.is_in_scope as "isInScope",
       m.absent_since is not null as "isAbsent", m.deleted_at is not null as "isDeleted", m.problem, m.mapped,
       l.state as "linkState", l.matched_by as "matchedBy", l.applied, l.user_id as "userId",
-      l.leaving_since as "leavingSince", l.ended_at as "endedAt"
+      l.resolved, l.leaving_since as "leavingSince", l.ended_at as "endedAt"
     from mirror_objects m
     left join links l on l.tenant_id = m.tenant_id and l.connection_id = m.connection_id and l.anchor = m.anchor
     where m.tenant_id = ${tx.tenantId} and m.connection_id = ${query.connectionId} and m.kind = 'user'

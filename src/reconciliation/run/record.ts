@@ -11,6 +11,7 @@ import type { TenantTx } from '../../db/db.ts';
 import { enqueue } from '../../outbox/outbox.ts';
 import type { ApplyScope } from '../apply/apply.ts';
 import { settleLinks } from '../apply/links.ts';
+import { closeSettledDrifts } from '../cases/drift.ts';
 import { countChanges, deleteChanges, digestPlan, skipOpenChanges, type ChangeCount } from '../plan/changes.ts';
 import { updateConnectionRow } from '../connections/connections-store.ts';
 import { noteFailure, type QuarantineDeps } from '../connections/quarantine.ts';
@@ -55,6 +56,7 @@ export async function recordApplied(
 ): Promise<void> {
   // before any row is marked as waiting elsewhere: what waits must stay open
   const settled = await settleLinks(tx, scope);
+  await closeSettledDrifts(tx, scope.connectionId);
   const digest = await digestPlan(tx, scope.runId);
   const sameAs = await supersedeOthers(tx, scope.connectionId, scope.runId, digest);
   if (sameAs !== null) await leaveToOther(tx, scope.runId, sameAs);
