@@ -59,6 +59,8 @@ export type FakeScript = {
   readonly bindMessage?: string;
   /** Key and certificate for StartTLS; without them the request is refused. `silent` agrees and then says nothing. */
   readonly tls?: { readonly key: string; readonly cert: string } | 'silent';
+  /** Gets each message in place of the network, for servers that break in the middle. */
+  readonly wire?: (message: Buffer, socket: Socket) => void;
   /** Sent in the clear right behind the answer to StartTLS. */
   readonly injected?: Buffer;
 };
@@ -123,17 +125,22 @@ function handle(message: Buffer, socket: Socket, script: FakeScript, fake: FakeL
   const tag = reader.readSequence();
   if (tag === tags.bind) {
     fake.binds += 1;
-    socket.write(result(id, tags.bindDone, script.bindCode ?? 0, script.bindMessage ?? ''));
+    send(socket, script, result(id, tags.bindDone, script.bindCode ?? 0, script.bindMessage ?? ''));
   } else if (tag === tags.search) {
     const seen = readSearch(reader, id, fake.searches.length);
     fake.searches.push(seen);
-    script.search(seen, answerTo(id, socket));
+    script.search(seen, answerTo(id, socket, script));
   } else if (tag === tags.extended) {
     const code = script.tls === undefined ? 2 : 0;
-    socket.write(Buffer.concat([result(id, tags.extendedDone, code, ''), script.injected ?? Buffer.alloc(0)]));
+    send(socket, script, Buffer.concat([result(id, tags.extendedDone, code, ''), script.injected ?? Buffer.alloc(0)]));
     return code === 0;
   }
   return false;
+}
+
+function send(socket: Socket, { wire }: FakeScript, message: Buffer): void {
+  if (wire === undefined) socket.write(message);
+  else wire(message, socket);
 }
 
 function readSearch(reader: BerReader, id: number, ordinal: number): SearchSeen {
@@ -169,7 +176,7 @@ function readPage(reader: BerReader): SearchSeen['page'] {
 }
 
 function write(id: number, tag: number, body: (writer: BerWriter) => void, tail?: (writer: BerWriter) => void): Buffer {
-  const writer = new BerWriter({ size: 1 << 20 });
+  const writer = new BerWriter({ size: 1 << 12 });
   writer.startSequence();
   writer.writeInt(id);
   writer.startSequence(tag);
@@ -187,6 +194,11 @@ function result(id: number, tag: number, code: number, message: string, tail?: (
     writer.writeString(message);
   };
   return write(id, tag, body, tail);
+}
+
+/** The end of a search, without controls. */
+export function resultBytes(id: number, code: number, message: string): Buffer {
+  return result(id, tags.searchDone, code, message);
 }
 
 export function entryBytes(id: number, dn: string, attributes: Attributes): Buffer {
@@ -221,11 +233,12 @@ function pagingControl(cookie: string): (writer: BerWriter) => void {
   };
 }
 
-function answerTo(id: number, socket: Socket): Answer {
+function answerTo(id: number, socket: Socket, script: FakeScript): Answer {
+  const out = (message: Buffer): void => send(socket, script, message);
   return {
     socket,
-    entry: (dn, attributes) => socket.write(entryBytes(id, dn, attributes)),
-    reference: (url) => socket.write(write(id, tags.searchReference, (writer) => writer.writeString(url))),
+    entry: (dn, attributes) => out(entryBytes(id, dn, attributes)),
+    reference: (url) => out(write(id, tags.searchReference, (writer) => writer.writeString(url))),
     raw: (bytes) => socket.write(bytes),
     done({ code = 0, message = '', cookie, referral } = {}) {
       const body = (writer: BerWriter): void => {
@@ -237,7 +250,7 @@ function answerTo(id: number, socket: Socket): Answer {
         writer.writeString(referral);
         writer.endSequence();
       };
-      socket.write(write(id, tags.searchDone, body, cookie === undefined ? undefined : pagingControl(cookie)));
+      out(write(id, tags.searchDone, body, cookie === undefined ? undefined : pagingControl(cookie)));
     },
     disconnect() {
       const notice = write(0, tags.extendedDone, (writer) => {

@@ -6,7 +6,7 @@ import type { LdapEntry } from './entry.ts';
 import { lookUpByGuid } from './look-up.ts';
 import { anchorOf, extendedAnchor, groupNamesOf, groupObject, memberEvents, membersOf, searchOf } from './objects.ts';
 import type { ReadOptions } from './objects.ts';
-import { pagedWhole } from './ranged.ts';
+import { pagedWhole, readParts } from './ranged.ts';
 import { domainOfSid } from './values.ts';
 
 /** Null: the whole group has to be read. */
@@ -27,8 +27,7 @@ export async function* changedGroups(
     yield missing.map(absentGroup);
   }
   const whole = guids.filter((guid) => changes.get(guid) === null);
-  const wholeNames = [...names, ...directory.profile.memberAttributes];
-  for await (const { found, missing } of lookUpByGuid(options, { ...lookUp, attributes: wholeNames }, whole)) {
+  for await (const { found, missing } of lookUpByGuid(options, { ...lookUp, attributes: names }, whole)) {
     for (const entry of found) yield* wholeEvents(options, entry);
     yield missing.map(absentGroup);
   }
@@ -55,16 +54,24 @@ function partEvents(
 async function* wholeEvents(options: ReadOptions, entry: LdapEntry): AsyncGenerator<DirectoryEvent[], void> {
   const { directory } = options;
   const anchor = anchorOf(directory, entry);
-  const { anchors } = membersOf(directory, entry, extendedAnchor);
-  yield [{ type: 'upsert', object: groupObject(entry, anchor) }, ...memberEvents(anchor, 'set', anchors)];
+  yield [{ type: 'upsert', object: groupObject(entry, anchor) }];
+  const { session, profile, groups } = directory;
+  const controls = [extendedDnControl()];
+  const search = { ...searchOf(groups, profile.memberAttributes, 'reading changed groups'), controls };
+  for await (const parts of readParts(session, search, `<GUID=${anchor}>`)) {
+    for (const part of parts) {
+      const anchors = membersOf(directory, part.entry, extendedAnchor);
+      yield [...memberEvents(anchor, part.isMore ? 'add' : 'set', anchors)];
+    }
+  }
   // `set` starts over: those whose primary group it is have to be told again
   const sid = entry.sid('objectsid') ?? '';
   if (domainOfSid(sid) === null) return;
   const { base, filter } = directory.users;
   const isPrimary = equals('primaryGroupID', sid.slice(sid.lastIndexOf('-') + 1));
   const place = { base, filter: allOf(filter, isPrimary) };
-  const search = searchOf(place, [directory.profile.idAttribute], 'reading members by primary group');
-  for await (const entries of pagedWhole(directory.session, search, options.pageSize)) {
+  const primary = searchOf(place, [profile.idAttribute], 'reading members by primary group');
+  for await (const entries of pagedWhole(session, primary, options.pageSize)) {
     const members = entries.flatMap((user) => directory.anchors.read(user) ?? []);
     yield [...memberEvents(anchor, 'add', members)];
   }

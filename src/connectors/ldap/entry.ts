@@ -13,7 +13,9 @@ type AttributeName = {
 };
 
 const names = new Map<string, AttributeName>();
+/** The names outlive the read: a hostile server may fill neither the map nor its keys. */
 const maxNames = 10_000;
+const maxNameLength = 256;
 
 function attributeName(spelling: string): AttributeName {
   const known = names.get(spelling);
@@ -23,7 +25,7 @@ function attributeName(spelling: string): AttributeName {
     key: spelling.replace(/;range=(\d+)-(\d+|\*)/i, '').toLowerCase(),
     range: range === null ? null : { first: Number(range[1]), last: range[2] === '*' ? null : Number(range[2]) },
   };
-  if (names.size < maxNames) names.set(spelling, name);
+  if (names.size < maxNames && spelling.length < maxNameLength) names.set(spelling, name);
   return name;
 }
 
@@ -31,6 +33,13 @@ export type IncompleteRange = { readonly attribute: string; readonly next: numbe
 
 /** One `attribute;range=first-last` as sent; `last` null is `*`. `at` is its place among the entry's attributes. */
 type RangePart = { readonly key: string; readonly first: number; readonly last: number | null; readonly at: number };
+
+const maxAttributes = 10_000;
+
+/** Where there are many values they are names of members, and those are not this short. */
+function maxValuesOf(message: Buffer): number {
+  return 10_000 + message.length / 24;
+}
 
 export class LdapEntry {
   readonly dn: string;
@@ -66,6 +75,7 @@ export class LdapEntry {
     reader.open(0x31);
     const setEnd = reader.end;
     const isEmpty = reader.start === setEnd;
+    const maxSpans = 2 * maxValuesOf(this.#bytes);
     const { range } = name;
     if (range !== null && range.last !== null) {
       this.incomplete ??= [];
@@ -83,7 +93,9 @@ export class LdapEntry {
       reader.open(0x04);
       this.#spans.push(reader.start, reader.end);
       reader.skip();
+      if (this.#spans.length > maxSpans) throw malformed('more values than anybody has');
     }
+    if (this.#keys.length > maxAttributes) throw malformed('more attributes than anybody has');
   }
 
   /** Lower-case names of the attributes that have values. */
@@ -124,6 +136,25 @@ export class LdapEntry {
       found.push(this.#bytes.toString('utf8', this.#spans[at], this.#spans[at + 1]));
     }
     return found;
+  }
+
+  /** The same one by one: a group may have very many. */
+  *eachText(key: string): Generator<string> {
+    if (this.#replaced?.has(key) === true) {
+      yield* this.texts(key);
+      return;
+    }
+    const index = this.#keys.indexOf(key);
+    if (index === -1) return;
+    const end = this.#starts[index + 1] ?? 0;
+    for (let at = this.#starts[index] ?? 0; at < end; at += 2) {
+      yield this.#bytes.toString('utf8', this.#spans[at], this.#spans[at + 1]);
+    }
+  }
+
+  /** Attributes that came with a range, whole or in part. */
+  rangedKeys(): string[] {
+    return [...new Set(this.#ranges?.map(({ key }) => key) ?? [])];
   }
 
   has(key: string): boolean {

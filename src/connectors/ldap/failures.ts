@@ -113,11 +113,15 @@ const bindSubCodes: Readonly<Record<string, string>> = {
   '775': 'The account is locked out.',
 };
 
+/** A server may send megabytes of text; what is stored and shown stays readable. */
+const maxRawLength = 1_000;
+const maxReferrals = 5;
+
 export function rawResult(result: LdapResult): string {
   const name = meanings[result.code]?.name ?? 'result code';
   const text = result.message === '' ? '' : `: ${result.message}`;
-  const referrals = result.referrals.length === 0 ? '' : ` -> ${result.referrals.join(' ')}`;
-  return `${name} (${result.code})${text}${referrals}`;
+  const referrals = result.referrals.length === 0 ? '' : ` -> ${result.referrals.slice(0, maxReferrals).join(' ')}`;
+  return `${name} (${result.code})${text}${referrals}`.slice(0, maxRawLength);
 }
 
 /** `doing` completes "while ...", e.g. "reading users". */
@@ -127,7 +131,10 @@ export function resultFailure(result: LdapResult, doing: string): RollcallError 
   return new RollcallError(meaning?.code ?? 'directory_protocol', `${says.replace(/\.$/, '')} (while ${doing}).`, {
     ...(meaning?.remedy === undefined ? {} : { remedy: meaning.remedy }),
     raw: rawResult(result),
-    details: { resultCode: result.code, ...(result.matchedDn === '' ? {} : { matchedDn: result.matchedDn }) },
+    details: {
+      resultCode: result.code,
+      ...(result.matchedDn === '' ? {} : { matchedDn: result.matchedDn.slice(0, maxRawLength) }),
+    },
   });
 }
 

@@ -1,71 +1,81 @@
 /**
  * Cuts the byte stream into whole LDAP messages (RFC 4511 section 5.1: definite lengths only). The header is read before
- * anything is kept, so a message above the cap is refused while it has cost us nothing.
+ * anything is kept, so a message above the cap is refused while it has cost us nothing; one below it is collected in one
+ * buffer of its own size.
  */
 import { RollcallError } from '../../core/errors.ts';
 
 const sequenceTag = 0x30;
+/** Tag, length byte and up to four more bytes of length. */
+const maxHeaderBytes = 6;
 const nothing = Buffer.alloc(0);
 
 export class FrameReader {
   readonly #maxMessageBytes: number;
-  #pending: Buffer[] = [];
-  #pendingBytes = 0;
-  /** Bytes that must have arrived before another look makes sense: joining big messages stays linear. */
-  #neededBytes = 0;
+  /** A header that has not arrived whole: a few bytes at most. */
+  #header = nothing;
+  /** A message that has not arrived whole. */
+  #message: Buffer | null = null;
+  #filledBytes = 0;
 
   constructor(maxMessageBytes: number) {
     this.#maxMessageBytes = maxMessageBytes;
   }
 
   get isEmpty(): boolean {
-    return this.#pendingBytes === 0;
+    return this.#header.length === 0 && this.#message === null;
   }
 
-  /** Whole messages, header included, as views of the given bytes. */
+  /** Whole messages, header included, as views of the given bytes where they arrived in one piece. */
   push(chunk: Buffer): Buffer[] {
-    const bytes = this.#join(chunk);
     const frames: Buffer[] = [];
-    let offset = 0;
-    while (offset < bytes.length) {
-      const size = this.#messageSize(bytes, offset);
-      if (size === 0 || bytes.length - offset < size) {
-        this.#keep(bytes.subarray(offset), size);
+    let bytes = this.#message === null ? this.#withHeader(chunk) : this.#fill(chunk, frames);
+    while (bytes.length > 0) {
+      const size = this.#messageSize(bytes);
+      if (size === 0) {
+        // Own copy: a view would keep the whole chunk alive.
+        this.#header = Buffer.from(bytes);
         break;
       }
-      frames.push(bytes.subarray(offset, offset + size));
-      offset += size;
+      if (bytes.length < size) {
+        this.#message = Buffer.allocUnsafeSlow(size);
+        this.#filledBytes = bytes.copy(this.#message);
+        break;
+      }
+      frames.push(bytes.subarray(0, size));
+      bytes = bytes.subarray(size);
     }
     return frames;
   }
 
-  #join(chunk: Buffer): Buffer {
-    if (this.#pendingBytes === 0) return chunk;
-    this.#pending.push(chunk);
-    this.#pendingBytes += chunk.length;
-    if (this.#pendingBytes < this.#neededBytes) return nothing;
-    const bytes = Buffer.concat(this.#pending, this.#pendingBytes);
-    this.#pending = [];
-    this.#pendingBytes = 0;
+  #withHeader(chunk: Buffer): Buffer {
+    if (this.#header.length === 0) return chunk;
+    const bytes = Buffer.concat([this.#header, chunk]);
+    this.#header = nothing;
     return bytes;
   }
 
-  #keep(rest: Buffer, neededBytes: number): void {
-    this.#pending = [rest];
-    this.#pendingBytes = rest.length;
-    this.#neededBytes = neededBytes;
+  /** Adds to the message that is under way; what is left belongs to the next one. */
+  #fill(chunk: Buffer, frames: Buffer[]): Buffer {
+    const message = this.#message ?? nothing;
+    const copied = chunk.copy(message, this.#filledBytes);
+    this.#filledBytes += copied;
+    if (this.#filledBytes < message.length) return nothing;
+    frames.push(message);
+    this.#message = null;
+    return chunk.subarray(copied);
   }
 
   /** 0 while the header itself is incomplete. */
-  #messageSize(bytes: Buffer, offset: number): number {
-    if (bytes[offset] !== sequenceTag) throw garbage(`first byte 0x${(bytes[offset] ?? 0).toString(16)}`);
-    const first = bytes[offset + 1];
+  #messageSize(bytes: Buffer): number {
+    if (bytes[0] !== sequenceTag) throw garbage(`first byte 0x${(bytes[0] ?? 0).toString(16)}`);
+    const first = bytes[1];
     if (first === undefined) return 0;
     if (first < 0x80) return 2 + first;
     const lengthBytes = first & 0x7f;
-    if (lengthBytes === 0 || lengthBytes > 4) throw garbage(`length byte 0x${first.toString(16)}`);
-    if (bytes.length - offset < 2 + lengthBytes) return 0;
-    const size = 2 + lengthBytes + bytes.readUIntBE(offset + 2, lengthBytes);
+    if (lengthBytes === 0 || lengthBytes > maxHeaderBytes - 2) throw garbage(`length byte 0x${first.toString(16)}`);
+    if (bytes.length < 2 + lengthBytes) return 0;
+    const size = 2 + lengthBytes + bytes.readUIntBE(2, lengthBytes);
     if (size <= this.#maxMessageBytes) return size;
     throw new RollcallError('directory_limit', `The directory announced a message of ${size} bytes.`, {
       remedy: `The limit is ${this.#maxMessageBytes} bytes: narrow the filter or the attributes, or raise maxMessageBytes.`,

@@ -6,7 +6,6 @@ import type { DirectoryEvent } from '../contract/contract.ts';
 import { AccountEnds } from './account-ends.ts';
 import { extendedDnControl } from './controls.ts';
 import { DnIndex } from './dn-index.ts';
-import type { LdapEntry } from './entry.ts';
 import { startIncrements } from './increments.ts';
 import type { Increments, Start } from './increments.ts';
 import {
@@ -23,10 +22,12 @@ import {
 } from './objects.ts';
 import type { ReadOptions } from './objects.ts';
 import { PrimaryGroups } from './primary-groups.ts';
-import { pagedWhole } from './ranged.ts';
+import { pagedParts, pagedWhole } from './ranged.ts';
+import type { EntryPart } from './ranged.ts';
 
 const membersPerEvent = 5_000;
 const maxNamedDns = 5;
+const maxNameLength = 300;
 
 /** What a read learns from users that it needs later. */
 type Learned = {
@@ -37,6 +38,7 @@ type Learned = {
   readonly ends: AccountEnds | null;
   users: number;
   groups: number;
+  lastGroup: string;
 };
 
 /** Yields in batches: one event at a time would cost more than decoding it. */
@@ -49,6 +51,7 @@ export async function* readFull(options: ReadOptions, increments: Increments): A
     ends: start.position === null ? null : new AccountEnds(options),
     users: 0,
     groups: 0,
+    lastGroup: '',
   };
   if (start.events.length > 0) yield start.events;
   yield* users(options, learned);
@@ -102,33 +105,42 @@ async function* groups(options: ReadOptions, learned: Learned): AsyncGenerator<D
   const controls = profile.hasExtendedDns ? [extendedDnControl()] : [];
   const search = { ...searchOf(directory.groups, names, 'reading groups'), controls };
   const unresolved = new Unresolved();
-  for await (const entries of pagedWhole(directory.session, search, pageSize)) {
-    learned.groups += entries.length;
-    for (const entry of entries) yield* groupEvents(options, entry, learned, unresolved);
+  for await (const parts of pagedParts(directory.session, search, pageSize)) {
+    for (const part of parts) yield* groupEvents(options, part, learned, unresolved);
   }
   if (unresolved.count > 0) yield [unresolved.notice()];
 }
 
 function* groupEvents(
   { directory }: ReadOptions,
-  entry: LdapEntry,
-  { index, primary }: Learned,
+  { entry, isMore }: EntryPart,
+  learned: Learned,
   unresolved: Unresolved,
 ): Generator<DirectoryEvent[]> {
-  const anchor = anchorOf(directory, entry);
-  const resolve = index === null ? extendedAnchor : (value: string) => index.get(memberDn(value));
-  const found = membersOf(directory, entry, resolve);
-  for (const value of found.unresolved) unresolved.add(value);
-  yield [{ type: 'upsert', object: groupObject(entry, anchor) }, ...memberEvents(anchor, 'set', found.anchors)];
-  if (primary === null) return;
-  let members: string[] = [];
-  for (const member of primary.membersOf(entry)) {
-    members.push(member);
-    if (members.length < membersPerEvent) continue;
+  const { index, primary } = learned;
+  const members = membersOf(directory, entry, (value) => {
+    const found = index === null ? extendedAnchor(value) : index.get(memberDn(value));
+    if (found === null) unresolved.add(value);
+    return found;
+  });
+  // only the first part of a group carries its id
+  const anchor = isMore ? learned.lastGroup : anchorOf(directory, entry);
+  if (isMore) {
     yield [...memberEvents(anchor, 'add', members)];
-    members = [];
+    return;
   }
-  yield [...memberEvents(anchor, 'add', members)];
+  learned.lastGroup = anchor;
+  learned.groups += 1;
+  yield [{ type: 'upsert', object: groupObject(entry, anchor) }, ...memberEvents(anchor, 'set', members)];
+  if (primary === null) return;
+  let batch: string[] = [];
+  for (const member of primary.membersOf(entry)) {
+    batch.push(member);
+    if (batch.length < membersPerEvent) continue;
+    yield [...memberEvents(anchor, 'add', batch)];
+    batch = [];
+  }
+  yield [...memberEvents(anchor, 'add', batch)];
 }
 
 /** Members outside the read (other bases, contacts, deleted ones): counted, a few of them named. */
@@ -138,7 +150,7 @@ class Unresolved {
 
   add(dn: string): void {
     this.count += 1;
-    if (this.#named.length < maxNamedDns) this.#named.push(dn);
+    if (this.#named.length < maxNamedDns) this.#named.push(dn.slice(0, maxNameLength));
   }
 
   notice(): DirectoryEvent {

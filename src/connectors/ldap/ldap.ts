@@ -15,6 +15,7 @@ import { bindingOf } from './increments.ts';
 import type { ReadOptions } from './objects.ts';
 import { mappingsOf } from './profiles.ts';
 import { proveBySearch } from './proof.ts';
+import { readUser } from './read-object.ts';
 import { ldapSecrets, ldapSettings, portOf } from './settings.ts';
 import type { LdapSecrets, LdapSettings } from './settings.ts';
 
@@ -31,6 +32,14 @@ export function ldapConnector(deps: LdapDeps): Connector<LdapSettings, LdapSecre
     test: (request): AsyncIterable<TestStep> => checkDirectory(deps, request),
     read: (request): AsyncIterable<DirectoryEvent> => readEvents(deps, request),
     proveAbsent: (request, kind, anchors): AsyncIterable<AbsenceVerdict> => prove(deps, request, kind, anchors),
+    readObject: async (request, reference) => {
+      const directory = await translated(() => openDirectory(deps, request), request.signal);
+      try {
+        return await translated(() => readUser(readOptionsOf(deps, request, directory), reference), request.signal);
+      } finally {
+        directory.session.close();
+      }
+    },
   };
 }
 

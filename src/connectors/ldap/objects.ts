@@ -128,26 +128,18 @@ export function groupObject(entry: LdapEntry, anchor: string): DirectoryObject {
   };
 }
 
-export type MembersFound = { readonly anchors: readonly string[]; readonly unresolved: readonly string[] };
-
 /** `resolve` gives the anchor of a member as the server spells it, or null when it is not known here. */
-export function membersOf(
-  directory: Directory,
-  entry: LdapEntry,
-  resolve: (value: string) => string | null,
-): MembersFound {
+export function membersOf(directory: Directory, entry: LdapEntry, resolve: (value: string) => string | null): string[] {
   const anchors = new Set<string>();
-  const unresolved: string[] = [];
   for (const attribute of directory.profile.memberAttributes) {
-    for (const value of entry.texts(attribute.toLowerCase())) {
+    for (const value of entry.eachText(attribute.toLowerCase())) {
       // groupOfNames needs a member; an empty group holds the empty DN or itself.
       if (value === '') continue;
       const anchor = resolve(value);
-      if (anchor === null) unresolved.push(value);
-      else anchors.add(anchor);
+      if (anchor !== null) anchors.add(anchor);
     }
   }
-  return { anchors: [...anchors], unresolved };
+  return [...anchors];
 }
 
 /** A `set` comes even without members: it empties the group. */

@@ -1,4 +1,5 @@
 /** What decides whether another page follows, and whether the server goes in circles (RFC 2696). */
+import { createHash } from 'node:crypto';
 import { RollcallError } from '../../core/errors.ts';
 import { controlOids } from './controls.ts';
 import type { LdapEntry } from './entry.ts';
@@ -6,6 +7,7 @@ import { readPageCookie } from './results.ts';
 import type { LdapResult } from './results.ts';
 
 const maxEmptyPages = 1_000;
+const maxPagesKnown = 200_000;
 
 /** Empty after the last page. A missing control is no answer: the rest of the directory may be missing with it. */
 export function nextCookie(result: LdapResult, doing: string): Buffer {
@@ -41,7 +43,7 @@ export class LoopGuard {
   }
 
   turnPage(cookie: Buffer): void {
-    const page = `${this.#lastCookie} ${this.#firstDn}`;
+    const page = createHash('sha256').update(`${this.#lastCookie} ${this.#firstDn}`).digest('base64url');
     this.#emptyPages = this.#firstDn === '' ? this.#emptyPages + 1 : 0;
     const isRepeated = this.#firstDn !== '' && this.#seen.has(page);
     if (isRepeated || this.#emptyPages > maxEmptyPages) {
@@ -53,6 +55,8 @@ export class LoopGuard {
         },
       );
     }
+    // A circle longer than that is found later, never missed: the set is only begun anew.
+    if (this.#seen.size >= maxPagesKnown) this.#seen.clear();
     this.#seen.add(page);
     this.#lastCookie = cookie.toString('base64');
     this.#firstDn = '';

@@ -107,12 +107,17 @@ function readControls(reader: BerReader): Map<string, Buffer> {
   return controls;
 }
 
+/** Real ones have a few hundred bytes at most. */
+const maxCookieBytes = 65_536;
+
 /** RFC 2696: SEQUENCE { size, cookie }. A value that can not be read is an error, never an empty cookie. */
 export function readPageCookie(value: Buffer): Buffer {
   return decoding(() => {
     const reader = new BerReader(value);
     need(reader.readSequence(0x30), 'paging control');
     need(reader.readInt(), 'paging size');
-    return Buffer.from(need(reader.readString(tags.octets, true), 'paging cookie'));
+    const cookie = need(reader.readString(tags.octets, true), 'paging cookie');
+    if (cookie.length > maxCookieBytes) throw new Error(`a paging cookie of ${cookie.length} bytes`);
+    return Buffer.from(cookie);
   });
 }

@@ -97,7 +97,7 @@ export const ldapSettings = z.strictObject({
     .int()
     .min(65_536)
     .max(1_073_741_824)
-    .default(67_108_864)
+    .default(16_777_216)
     .describe('Largest single message; a group with 100,000 members is about 4 MB.'),
 });
 
