@@ -8,6 +8,8 @@ import type {
   Connector,
   DirectoryEvent,
   DirectoryObject,
+  FoundObject,
+  ObjectReference,
 } from '../../src/connectors/contract/contract.ts';
 import { RollcallError } from '../../src/core/errors.ts';
 
@@ -66,6 +68,7 @@ export class MemoryDirectory {
       test: () => noSteps(),
       read: (request) => this.#read(request.signal),
       proveAbsent: (_request, _kind, anchors) => this.#prove(anchors),
+      readObject: (_request, reference) => Promise.resolve(this.#find(reference)),
     };
   }
 
@@ -103,6 +106,17 @@ export class MemoryDirectory {
       };
       yield { type: 'members', groupAnchor: team.id, change: 'set', memberAnchors: team.members };
     }
+  }
+
+  #find(reference: ObjectReference): FoundObject[] {
+    const isMeant = (person: Person): boolean =>
+      'anchor' in reference
+        ? person.id === reference.anchor
+        : [person.username, person.email, person.name].includes(reference.name);
+    return [...this.people.values()].filter(isMeant).map((person) => ({
+      object: toObject(person),
+      groups: [...this.teams.values()].filter((team) => team.members.includes(person.id)).map((team) => team.id),
+    }));
   }
 
   async *#prove(anchors: readonly string[]): AsyncGenerator<AbsenceVerdict> {

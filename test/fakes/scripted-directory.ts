@@ -22,6 +22,7 @@ export class ScriptedDirectory {
       test: () => nothing(),
       read: (request) => this.#read(request.mode),
       proveAbsent: () => nothing(),
+      readObject: () => Promise.resolve([]),
     };
   }
 

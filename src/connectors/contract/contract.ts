@@ -98,6 +98,12 @@ export type TestStep = {
   readonly sample?: readonly DirectoryObject[];
 };
 
+/** Whom to look for: by immutable id, or by any name that people use (username, e-mail address, full name). */
+export type ObjectReference = { readonly anchor: string } | { readonly name: string };
+
+/** One user as the directory has it now, with the anchors of the groups it is a direct member of. */
+export type FoundObject = { readonly object: DirectoryObject; readonly groups: readonly string[] };
+
 /** When a credential of the connection ends, and who says so. */
 export type CredentialEnd = {
   readonly credential: 'client_secret' | 'certificate' | 'password';
@@ -132,6 +138,14 @@ export type Connector<Settings = unknown, Secrets = unknown> = {
     kind: ObjectKind,
     anchors: readonly string[],
   ): AsyncIterable<AbsenceVerdict>;
+  /**
+   * The users that a reference names, among what the connection reads; ten at most. None: there is none now, which
+   * proves nothing about a deletion.
+   */
+  readObject(
+    request: Omit<ReadRequest<Settings, Secrets>, 'mode' | 'cursor'>,
+    reference: ObjectReference,
+  ): Promise<readonly FoundObject[]>;
   /** For reminders before a credential ends. Left out where credentials have no end; empty when none is in use. */
   credentialEnds?(request: Omit<ReadRequest<Settings, Secrets>, 'mode' | 'cursor'>): Promise<readonly CredentialEnd[]>;
 };

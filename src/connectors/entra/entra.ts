@@ -18,6 +18,7 @@ import type { EntraDependencies, SessionRequest } from './graph-session.ts';
 import { openGraphSession, runEndurance, testEndurance } from './graph-session.ts';
 import type { EntraConfig } from './config.ts';
 import { readDirectory } from './read-directory.ts';
+import { readUser } from './read-object.ts';
 import { selectProperties } from './selection.ts';
 import type { EntraSettings } from './settings.ts';
 import { entraSettingsSchema, hostsOf } from './settings.ts';
@@ -59,6 +60,15 @@ export function entraConnector(dependencies: EntraDependencies): Connector<Entra
           kind,
           anchors.filter((anchor) => !isAppRole(anchor)),
         );
+      } finally {
+        session.close();
+      }
+    },
+    readObject: async (request, reference) => {
+      request.signal.throwIfAborted();
+      const session = openGraphSession(dependencies, request, testEndurance);
+      try {
+        return await readUser(session, selectProperties(request.settings, request.attributes), reference);
       } finally {
         session.close();
       }

@@ -8,6 +8,7 @@ export const routeNames = [
   'users/delta',
   'groups/delta',
   'users',
+  'users/memberOf',
   'groups',
   'groups/members',
   'groups/transitiveMembers',

@@ -7,7 +7,7 @@ import type { GraphRequest } from './graph-request.ts';
 import { isEventual, plain } from './graph-request.ts';
 import type { ListItem } from './list-pages.ts';
 import { answerPage, parseFilter, refuseAdvanced } from './list-pages.ts';
-import { answerMembers } from './members.ts';
+import { answerMemberOf, answerMembers } from './members.ts';
 import type { Reply } from './reply.ts';
 import { graphError, json } from './reply.ts';
 import type { DirectoryEntry, ObjectType } from './tenant-state.ts';
@@ -34,6 +34,7 @@ const routes: readonly (readonly [RegExp, RouteName])[] = [
   [/^\/users\/\$count$/, 'users/$count'],
   [/^\/groups\/\$count$/, 'groups/$count'],
   [/^\/users$/, 'users'],
+  [/^\/users\/[^/]+\/memberOf$/, 'users/memberOf'],
   [/^\/groups$/, 'groups'],
   [/^\/groups\/[^/]+\/members(\/microsoft\.graph\.\w+)?(\/\$count)?$/, 'groups/members'],
   [/^\/groups\/[^/]+\/transitiveMembers(\/microsoft\.graph\.\w+)?(\/\$count)?$/, 'groups/transitiveMembers'],
@@ -91,6 +92,7 @@ const handlers: Readonly<Record<RouteName, Handler>> = {
   'users/$count': forType('user', answerCount),
   'groups/$count': forType('group', answerCount),
   users: forType('user', answerList),
+  'users/memberOf': forType('user', (context, _type, request) => answerMemberOf(context, request)),
   groups: forType('group', answerList),
   'groups/members': forType('group', (context, _type, request) => answerMembers(context, request)),
   'groups/transitiveMembers': forType('group', (context, _type, request) => answerMembers(context, request)),

@@ -84,10 +84,12 @@ export function parseFilter(filter: string): Test | null {
 }
 
 function parseClause(text: string): Test | null {
-  const compared = /^\s*(\w+) (eq|ne) (?:'([^']*)'|(true|false|null))\s*$/i.exec(text);
+  const compared = /^\s*(\w+) (eq|ne) (?:'((?:[^']|'')*)'|(true|false|null))\s*$/i.exec(text);
   if (compared !== null) {
     const [, name = '', operator = '', quoted, word = ''] = compared;
-    const value: unknown = quoted ?? { true: true, false: false, null: null }[word.toLowerCase()];
+    // a quote in a value is doubled (OData 4.01 URL conventions, section 5.1.1.6.1)
+    const value: unknown =
+      quoted?.replaceAll("''", "'") ?? { true: true, false: false, null: null }[word.toLowerCase()];
     return (properties) => ((properties[name] ?? null) === value) === (operator.toLowerCase() === 'eq');
   }
   const called = /^\s*(startswith|endswith)\((\w+), ?'([^']*)'\)\s*$/i.exec(text);

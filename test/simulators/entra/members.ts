@@ -62,3 +62,21 @@ export function answerMembers(context: DeltaContext, request: GraphRequest): Rep
     }));
   return answerPage(context, request, items);
 }
+
+/** The groups a user is a direct member of; both halves are asked for permission by the route. */
+export function answerMemberOf(context: DeltaContext, request: GraphRequest): Reply {
+  const [, , id = ''] = request.path.split('/');
+  if (!context.state.isLive(id)) return graphError(404, 'Request_ResourceNotFound', 'Resource does not exist.');
+  const groups = [...context.state.entries.values()].filter(
+    (entry) => entry.type === 'group' && entry.deletion === null && entry.edges.get(id)?.isPresent === true,
+  );
+  const items = groups.map((group): ListItem => ({
+    key: group.id,
+    render: () => ({ '@odata.type': '#microsoft.graph.group', id: group.id }),
+  }));
+  return answerPage(
+    context,
+    request,
+    items.toSorted((a, b) => (a.key < b.key ? -1 : 1)),
+  );
+}
