@@ -45,7 +45,7 @@ export async function planGrants(tx: TenantTx, { grantable }: UndoPlanOptions): 
 }
 
 /** The link itself is written when the first row of its subject is applied (undo-apply); these rows say so to the reader. */
-export async function planLinks(tx: TenantTx, { connectionId }: UndoPlanOptions): Promise<void> {
+export async function planLinks(tx: TenantTx, { undoOf, connectionId }: UndoPlanOptions): Promise<void> {
   await tx.sql`
     create temporary table undo_links on commit drop as
     with folded as (
@@ -54,6 +54,7 @@ export async function planLinks(tx: TenantTx, { connectionId }: UndoPlanOptions)
       window w as (partition by r.anchor order by r.pos rows between unbounded preceding and unbounded following)
     )
     select f.*, u.subject, case
+        when l.state = 'held' and l.held_run_id = ${undoOf} then 'undo'
         when l.user_id is distinct from f.user_id then 'The object belongs to another user by now; its link stays as it is.'
         when (l.state in ('linked', 'missing', 'held')) = f.was_live then 'same'
         when f.was_live and exists (
