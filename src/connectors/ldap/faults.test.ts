@@ -174,7 +174,7 @@ describe("Active Directory's limits", () => {
   });
 });
 
-const floodScript = join(import.meta.dirname, '../../../test/servers/flood.ts');
+const floodScript = join(import.meta.dirname, '../../../test/servers/flood-child.ts');
 const runFile = promisify(execFile);
 /** As the daemon runs (package.json). */
 const nodeFlags = ['--disable-proto=delete', '--max-semi-space-size=8', '--heap-growing-percent=30'];

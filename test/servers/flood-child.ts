@@ -1,5 +1,5 @@
 /**
- * `node flood.ts CALM_PORT FLOOD_PORT`: reads an ordinary directory, then one that sends without end or measure, and
+ * `node flood-child.ts CALM_PORT FLOOD_PORT`: reads an ordinary directory, then one that sends without end or measure, and
  * prints by how much its peak memory grew. A process of its own, because the server that floods needs memory as well.
  */
 import { createDialer } from '../../src/platform/dialer.ts';
