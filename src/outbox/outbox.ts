@@ -8,7 +8,7 @@
  */
 import type { TenantTx } from '../db/db.ts';
 import { createRelay, type Relay, type RelayDeps } from './relay.ts';
-import { insertMessage, insertMessages } from './store.ts';
+import { insertMessage, insertMessageIfWanted, insertMessages } from './store.ts';
 import { createWebhooks, type Webhooks } from './webhooks.ts';
 
 export type { WebhookRequest, WebhookSend } from './send.ts';
@@ -18,6 +18,15 @@ export type { WebhookView, NewWebhook } from './webhooks.ts';
 /** Writes one message in the caller's transaction: gone with a rollback, sent after a commit. No secrets in `payload`. */
 export async function enqueue(tx: TenantTx, type: string, payload: Readonly<Record<string, unknown>>): Promise<void> {
   await insertMessage(tx, type, payload);
+}
+
+/** The same, but nothing is written unless a webhook of the tenant wants this type now: for what happens often. */
+export async function enqueueIfWanted(
+  tx: TenantTx,
+  type: string,
+  payload: Readonly<Record<string, unknown>>,
+): Promise<void> {
+  await insertMessageIfWanted(tx, type, payload);
 }
 
 /** The same for many messages of one type, in one statement. */

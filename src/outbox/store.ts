@@ -33,6 +33,20 @@ export async function insertMessage(
     values (${tx.tenantId}, ${type}, ${JSON.stringify(payload)}::jsonb)`;
 }
 
+/** Only when a webhook of the tenant wants this type: nobody has to carry away what nobody asked for. */
+export async function insertMessageIfWanted(
+  tx: TenantTx,
+  type: string,
+  payload: Readonly<Record<string, unknown>>,
+): Promise<void> {
+  await tx.sql`
+    insert into outbox_messages (tenant_id, type, payload)
+    select ${tx.tenantId}::uuid, ${type}::text, ${JSON.stringify(payload)}::jsonb
+    where exists (
+      select 1 from webhooks w
+      where w.tenant_id = ${tx.tenantId} and w.is_enabled and (w.event_types = '[]'::jsonb or w.event_types ? ${type}::text))`;
+}
+
 /** Takes up to `limit` due messages for `leaseSeconds`; two relays never take the same one. */
 /** One statement for any number of messages of one type. */
 export async function insertMessages(

@@ -82,6 +82,9 @@ export const discoverySchemas: readonly JsonObject[] = [
         cursorTimeout: { type: 'integer' },
       },
     },
+    securityEvents: {
+      sub: { asyncRequest: {}, eventUris: { type: 'reference', isMultiValued: true } },
+    },
     authenticationSchemes: {
       isMultiValued: true,
       isRequired: true,

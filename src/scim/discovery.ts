@@ -2,6 +2,7 @@
 import { RollcallError } from '../core/errors.ts';
 import { maxBulkBytes, maxBulkOperations } from './bulk.ts';
 import { publishedDefinitions, enterpriseUrn } from './definitions.ts';
+import { eventUris } from './events.ts';
 import { isRecord, type Json, type JsonObject } from './json.ts';
 import { cursorTimeoutSeconds } from './cursors.ts';
 import { listResponse } from './list.ts';
@@ -35,6 +36,8 @@ export function serviceProviderConfig(request: ScimRequest): Promise<ScimAnswer>
         maxPageSize: maxCount,
         cursorTimeout: cursorTimeoutSeconds,
       },
+      // RFC 9967 section 4: what the webhooks of a tenant are told; requests are never answered later
+      securityEvents: { asyncRequest: 'none', eventUris: [...eventUris] },
       authenticationSchemes: [
         {
           type: 'oauthbearertoken',

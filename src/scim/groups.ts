@@ -2,6 +2,7 @@
 import { newId } from '../core/ids.ts';
 import type { Db, TenantTx } from '../db/db.ts';
 import type { PushedGroup, Pushes } from '../reconciliation/reconciliation.ts';
+import { tell, type EventName } from './events.ts';
 import { readKey, sameJson, type JsonObject } from './json.ts';
 import { MemberChange } from './member-change.ts';
 import { normalizeResource } from './normalize.ts';
@@ -29,7 +30,7 @@ export function createGroups(resources: Resources): ResourceHandlers {
       const given = normalizeResource(groupModel, request.body);
       const members = membersOf(request.body);
       const object = await writeTenant(db, request.context.tenantId, async (tx) => {
-        const anchor = await changeGroup(tx, pushes, request, (before) => ({
+        const anchor = await changeGroup(tx, pushes, request, 'put', (before) => ({
           document: keepExternalId(request.body, before, given),
           members,
         }));
@@ -44,7 +45,9 @@ export function createGroups(resources: Resources): ResourceHandlers {
       const wantsBody = request.query.has('attributes');
       const projection = projectionOf(request);
       const object = await writeTenant(db, request.context.tenantId, async (tx) => {
-        const anchor = await changeGroup(tx, pushes, request, (before) => applyPatch(groupModel, before, operations));
+        const anchor = await changeGroup(tx, pushes, request, 'patch', (before) =>
+          applyPatch(groupModel, before, operations),
+        );
         return wantsBody ? readGroup(tx, request, anchor, projection) : null;
       });
       return object === null ? { status: 204 } : answer(200, request, object, projection);
@@ -56,6 +59,13 @@ export function createGroups(resources: Resources): ResourceHandlers {
         const before = await readObject(tx, context, groupModel, request.id, { relations: false, lock: true });
         checkIfMatch(request, before.version);
         await pushes.remove(tx, context, 'group', before.anchor);
+        tell(tx, request, {
+          model: groupModel,
+          name: 'delete',
+          anchor: before.anchor,
+          before: before.resource,
+          after: null,
+        });
       });
       return { status: 204 };
     },
@@ -81,7 +91,15 @@ async function createGroup({ db, pushes }: Resources, request: ScimRequest): Pro
   const anchor = newId();
   const object = await writeTenant(db, context.tenantId, async (tx) => {
     const written = await pushes.writeGroup(tx, context, toPushedGroup(anchor, document), 'new');
-    await changeMembers(tx, pushes, request, anchor, members);
+    const isFilled = await changeMembers(tx, pushes, request, anchor, members);
+    tell(tx, request, {
+      model: groupModel,
+      name: 'create',
+      anchor,
+      before: null,
+      after: document,
+      more: isFilled ? ['members'] : [],
+    });
     if (members.namesReplacement) return readGroup(tx, request, anchor, projection);
     return { anchor, resource: document, relations: [], ...written };
   });
@@ -94,6 +112,7 @@ async function changeGroup(
   tx: TenantTx,
   pushes: Pushes,
   request: ScimRequest,
+  name: EventName,
   compute: (before: JsonObject) => Wish,
 ): Promise<string> {
   const { context } = request;
@@ -103,22 +122,32 @@ async function changeGroup(
   if (!sameJson(before.resource, document)) {
     await pushes.writeGroup(tx, context, toPushedGroup(before.anchor, document), { version: before.version });
   }
-  await changeMembers(tx, pushes, request, before.anchor, members);
+  const areMembersChanged = await changeMembers(tx, pushes, request, before.anchor, members);
+  tell(tx, request, {
+    model: groupModel,
+    name,
+    anchor: before.anchor,
+    before: before.resource,
+    after: document,
+    more: areMembersChanged ? ['members'] : [],
+  });
   return before.anchor;
 }
 
+/** True when somebody came or went. */
 async function changeMembers(
   tx: TenantTx,
   pushes: Pushes,
   request: ScimRequest,
   anchor: string,
   members: MemberChange,
-): Promise<void> {
+): Promise<boolean> {
   warnOfForeign(request, anchor, members);
-  if (members.isEmpty) return;
+  if (members.isEmpty) return false;
   const { result } = members;
   if (members.namesReplacement && 'replace' in result) await guardReplacement(tx, request, anchor, result.replace);
-  await pushes.changeMembers(tx, request.context, anchor, result);
+  const { added, removed } = await pushes.changeMembers(tx, request.context, anchor, result);
+  return added + removed > 0;
 }
 
 /**

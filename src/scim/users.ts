@@ -3,6 +3,7 @@ import { newId } from '../core/ids.ts';
 import type { Db } from '../db/db.ts';
 import type { PushedUser, Pushes, Written } from '../reconciliation/reconciliation.ts';
 import { flatten } from './attributes.ts';
+import { tell, type EventName } from './events.ts';
 import { sameJson, readKey, type JsonObject } from './json.ts';
 import { normalizeResource } from './normalize.ts';
 import { applyPatch, readOperations } from './patch.ts';
@@ -23,12 +24,12 @@ export function createUsers(resources: Resources): ResourceHandlers {
 
     replace: async (request) => {
       const given = normalizeResource(userModel, request.body);
-      return changeUser(resources, request, (before) => keepExternalId(request.body, before, given));
+      return changeUser(resources, request, 'put', (before) => keepExternalId(request.body, before, given));
     },
 
     patch: async (request) => {
       const operations = readOperations(request.body);
-      return changeUser(resources, request, (before) => applyPatch(userModel, before, operations).document);
+      return changeUser(resources, request, 'patch', (before) => applyPatch(userModel, before, operations).document);
     },
 
     remove: async (request) => {
@@ -37,6 +38,13 @@ export function createUsers(resources: Resources): ResourceHandlers {
         const before = await readObject(tx, context, userModel, request.id, { relations: false, lock: true });
         checkIfMatch(request, before.version);
         await pushes.remove(tx, context, 'user', before.anchor);
+        tell(tx, request, {
+          model: userModel,
+          name: 'delete',
+          anchor: before.anchor,
+          before: before.resource,
+          after: null,
+        });
       });
       return { status: 204 };
     },
@@ -58,9 +66,11 @@ async function createUser({ db, pushes }: Resources, request: ScimRequest): Prom
   const projection = projectionOf(request);
   const document = keepActive({ active: true }, normalizeResource(userModel, request.body));
   const anchor = newId();
-  const written = await writeTenant(db, context.tenantId, (tx) =>
-    pushes.writeUser(tx, context, toPushedUser(anchor, document), 'new'),
-  );
+  const written = await writeTenant(db, context.tenantId, async (tx) => {
+    const result = await pushes.writeUser(tx, context, toPushedUser(anchor, document), 'new');
+    tell(tx, request, { model: userModel, name: 'create', anchor, before: null, after: document });
+    return result;
+  });
   const created = answer(201, request, toObject(anchor, document, written, []), projection);
   return { ...created, headers: { ...created.headers, Location: locationOf(userModel, anchor, request.base) } };
 }
@@ -69,6 +79,7 @@ async function createUser({ db, pushes }: Resources, request: ScimRequest): Prom
 async function changeUser(
   { db, pushes }: Resources,
   request: ScimRequest,
+  name: EventName,
   compute: (before: JsonObject) => JsonObject,
 ): Promise<ScimAnswer> {
   const { context } = request;
@@ -83,6 +94,7 @@ async function changeUser(
     if (sameJson(before.resource, document)) return before;
     const pushed = toPushedUser(before.anchor, document);
     const written = await pushes.writeUser(tx, context, pushed, { version: before.version });
+    tell(tx, request, { model: userModel, name, anchor: before.anchor, before: before.resource, after: document });
     return toObject(before.anchor, document, written, before.relations);
   });
   return answer(200, request, changed, projection);
