@@ -1,7 +1,6 @@
 /** Full and delta reads against a directory that changes, also while it is being read. */
 import fc from 'fast-check';
 import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
-import type { EntraSimulator } from '../../../test/simulators/entra/entra.ts';
 import type { Harness, Mirror } from '../../../test/simulators/entra/harness.ts';
 import {
   applyTo,
@@ -12,6 +11,7 @@ import {
   startHarness,
 } from '../../../test/simulators/entra/harness.ts';
 import { liveOneDay } from '../../../test/simulators/entra/live-one-day.ts';
+import { anyMutation, mutate } from '../../../test/simulators/entra/mutate.ts';
 import { createSampleTenant } from '../../../test/simulators/entra/sample-tenant.ts';
 import { isRollcallError } from '../../core/errors.ts';
 import type { DirectoryEvent } from '../contract/contract.ts';
@@ -229,6 +229,32 @@ describe('permissions', () => {
     });
   });
 
+  test('groups without names are a missing permission, not groups without names', async () => {
+    await withHarness(async (harness) => {
+      harness.simulator.tenant.createGroup({});
+      const error = await failureOf(harness.read());
+      expect(isRollcallError(error, 'directory_permission') && error.remedy).toContain('GroupMember.Read.All');
+    });
+  });
+
+  test('a group that hides its members is named, unless they are seen', async () => {
+    await withHarness(async (harness) => {
+      const { tenant, app } = harness.simulator;
+      const group = tenant.createGroup({ displayName: 'hiding', visibility: 'HiddenMembership' });
+      for (let index = 0; index < 12; index += 1) {
+        tenant.addMember(group, tenant.createUser({ displayName: `U${index}` }));
+      }
+      const hidden = await harness.read();
+      expect(hidden.filter((event) => event.type === 'notice')).toMatchObject([
+        { code: 'members_hidden', anchor: group },
+      ]);
+      app.permissions = [...app.permissions, 'Member.Read.Hidden'];
+      const seen = await harness.read();
+      expect(seen.some((event) => event.type === 'notice')).toBe(false);
+      expect(effective(applyTo(emptyMirror(), seen)).edges[group]).toHaveLength(12);
+    });
+  });
+
   test('a missing group permission is named', async () => {
     await withHarness(async (harness) => {
       harness.simulator.app.permissions = ['User.Read.All'];
@@ -238,34 +264,8 @@ describe('permissions', () => {
   });
 });
 
-type Step = { readonly kind: number; readonly first: number; readonly second: number; readonly isRead: boolean };
-
-const pickLive = (simulator: EntraSimulator, type: 'user' | 'group', index: number): string | null => {
-  const live = [...simulator.tenant.entries.values()].filter((entry) => entry.type === type && entry.deletion === null);
-  return live.length === 0 ? null : (live[index % live.length]?.id ?? null);
-};
-
-function mutate(simulator: EntraSimulator, { kind, first, second }: Step): void {
-  const { tenant } = simulator;
-  const user = pickLive(simulator, 'user', first);
-  const group = pickLive(simulator, 'group', second);
-  if (kind === 0 || user === null) tenant.createUser({ displayName: `N${first}`, mail: `n${first}@contoso.example` });
-  else if (kind === 1 || group === null) tenant.createGroup({ displayName: `G${first}` });
-  else if (kind === 2) tenant.patchUser(user, { displayName: `R${second}`, accountEnabled: second % 2 === 0 });
-  else if (kind === 3) tenant.softDelete(user);
-  else if (kind === 4) tenant.deleteGroup(group);
-  else if (kind === 5 && tenant.entries.get(group)?.edges.get(user)?.isPresent === true)
-    tenant.removeMember(group, user);
-  else tenant.addMember(group, first % 4 === 0 ? (pickLive(simulator, 'group', first) ?? user) : user);
-}
-
 describe('any schedule of changes, faults and reads', () => {
-  const step = fc.record({
-    kind: fc.nat({ max: 8 }),
-    first: fc.nat({ max: 40 }),
-    second: fc.nat({ max: 40 }),
-    isRead: fc.boolean(),
-  });
+  const step = fc.record({ change: anyMutation, isRead: fc.boolean() });
   const faults = fc.constantFrom('server_error', 'truncated', 'html', 'gone', 'neither_link', null);
 
   test('one full read and then deltas know what a fresh full read knows', { timeout: 60_000 }, async () => {
@@ -275,9 +275,9 @@ describe('any schedule of changes, faults and reads', () => {
         await withHarness(async (harness) => {
           const mirror: Mirror = emptyMirror();
           let cursor = null;
-          for (const [change, fault] of steps) {
+          for (const [{ change, isRead }, fault] of steps) {
             mutate(harness.simulator, change);
-            if (!change.isRead) continue;
+            if (!isRead) continue;
             if (fault !== null) harness.simulator.fault({ route: 'users/delta', type: fault });
             const events = await readOrNothing(harness, cursor);
             harness.simulator.clearFaults();

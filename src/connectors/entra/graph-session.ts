@@ -11,7 +11,7 @@ import type { EntraSecrets } from './credentials.ts';
 import { describeGraphFailure } from './graph-failures.ts';
 import type { EntraConfig } from './config.ts';
 import { lendsNothing } from './host-identity.ts';
-import type { ConnectOptions, HttpReply } from './https-exchange.ts';
+import type { ConnectOptions, HttpReply, HttpsChannel } from './https-exchange.ts';
 import { openHttpsChannel } from './https-exchange.ts';
 import type { Patience } from './patience.ts';
 import { TryAgain, createPatience } from './patience.ts';
@@ -52,6 +52,8 @@ export type GraphSession = {
   /** Scheme, host and port of Graph; every link must start with it. */
   readonly graphUrl: string;
   readonly tokens: TokenSource;
+  /** How far our clock is ahead of Graph's, by the last answer; null before there was one. */
+  clockSkewMs(): number | null;
   /** `url` is whole and is sent byte for byte: links are opaque (A1). */
   getPage(url: string): Promise<JsonObject>;
   /** One object rather than a list. */
@@ -62,7 +64,8 @@ export type GraphSession = {
 };
 
 const requestTimeoutMs = 60_000;
-const maxBodyBytes = 64 * 1_048_576;
+/** Ten times the largest page seen; two are read at once, and a hostile server may fill them (A1: 200 users a page). */
+const maxBodyBytes = 4 * 1_048_576;
 
 /** One request on its way through the chain; the vendor's client carries it as middleware options. */
 class Exchange implements MiddlewareOptions {
@@ -149,6 +152,27 @@ function transientNotFound(reply: HttpReply, host: string): RollcallError | null
   });
 }
 
+function sendMiddleware(channel: HttpsChannel, signal: AbortSignal, onReply: (reply: HttpReply) => void): Middleware {
+  return {
+    execute: async (context) => {
+      const exchange = exchangeOf(context);
+      const reply = await channel.send({
+        url: exchange.url,
+        method: exchange.method,
+        headers: headersOf(exchange),
+        ...(exchange.body === undefined ? {} : { body: exchange.body }),
+        timeoutMs: requestTimeoutMs,
+        maxBytes: maxBodyBytes,
+        signal,
+      });
+      exchange.result = { reply, body: null };
+      onReply(reply);
+      // The client wants a Response; what we read is in the exchange.
+      context.response = new Response(null, { status: 200 });
+    },
+  };
+}
+
 export function openGraphSession(
   dependencies: EntraDependencies,
   request: SessionRequest,
@@ -162,23 +186,10 @@ export function openGraphSession(
   const config = dependencies.config ?? lendsNothing;
   const { tenantId } = request;
   const tokens = createTokenSource({ settings, secrets, config, tenantId, channel, patience, now, signal });
-  const fetchMiddleware: Middleware = {
-    execute: async (context) => {
-      const exchange = exchangeOf(context);
-      const reply = await channel.send({
-        url: exchange.url,
-        method: exchange.method,
-        headers: headersOf(exchange),
-        ...(exchange.body === undefined ? {} : { body: exchange.body }),
-        timeoutMs: requestTimeoutMs,
-        maxBytes: maxBodyBytes,
-        signal,
-      });
-      exchange.result = { reply, body: null };
-      // The client wants a Response; what we read is in the exchange.
-      context.response = new Response(null, { status: 200 });
-    },
-  };
+  let skewMs: number | null = null;
+  const fetchMiddleware = sendMiddleware(channel, signal, (reply) => {
+    skewMs = skewOf(reply, now()) ?? skewMs;
+  });
   const { graphUrl } = hostsOf(settings);
   const middleware = authMiddleware(tokens, retryMiddleware(patience, now, fetchMiddleware));
   const client = Client.initWithMiddleware({ baseUrl: graphUrl, middleware });
@@ -206,6 +217,7 @@ export function openGraphSession(
   return {
     graphUrl,
     tokens,
+    clockSkewMs: () => skewMs,
     getPage: async (url) => page(new Exchange(url, 'GET', 'page')),
     getObject: async (url) => page(new Exchange(url, 'GET', 'object')),
     getText: async (url) => (await run(new Exchange(url, 'GET', 'text'))).reply.text,
@@ -214,9 +226,15 @@ export function openGraphSession(
   };
 }
 
+function skewOf(reply: HttpReply, now: Date): number | null {
+  const at = Date.parse(reply.headers['date'] ?? '');
+  return Number.isNaN(at) ? null : now.getTime() - at;
+}
+
 function headersOf(exchange: Exchange): Record<string, string> {
   return {
     accept: 'application/json',
+    'accept-encoding': 'identity',
     authorization: `Bearer ${exchange.token}`,
     // $count asks for it (A1); the header does no harm elsewhere, but pages would come from a lagging index.
     ...(exchange.expects === 'text' ? { accept: 'text/plain', consistencylevel: 'eventual' } : {}),

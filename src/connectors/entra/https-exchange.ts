@@ -110,7 +110,42 @@ async function exchange(agent: Agent, request: HttpRequest): Promise<HttpReply> 
   }
 }
 
+/**
+ * Pages are read uncompressed on purpose (docs/decisions): nobody is asked to compress, so what comes compressed is
+ * not inflated, and a small answer stays small.
+ */
+function refuseEncoding(incoming: IncomingMessage, request: HttpRequest): void {
+  const encoding = incoming.headers['content-encoding'] ?? 'identity';
+  if (encoding === 'identity') return;
+  incoming.destroy();
+  throw new RollcallError('directory_protocol', `${new URL(request.url).host} sent a compressed answer unasked.`, {
+    raw: `Content-Encoding: ${encoding.slice(0, 50)}`,
+    remedy: 'A proxy between this server and Microsoft is the usual cause; it must not compress.',
+  });
+}
+
+/** Below this size an answer can not grow to more than a few megabytes, whatever is in it. */
+const harmlessBytes = 512 * 1_024;
+/** A page of 45,000 group members, the densest that makes sense, has 135,000. */
+const mostMarks = 200_000;
+
+/** Three bytes of JSON can become an object of fifty: what would be all brackets and commas is not parsed. */
+function refuseDense(body: Buffer, request: HttpRequest): void {
+  if (body.length <= harmlessBytes) return;
+  let marks = 0;
+  for (const byte of body) {
+    // , [ {
+    if (byte === 0x2c || byte === 0x5b || byte === 0x7b) marks += 1;
+  }
+  if (marks <= mostMarks) return;
+  throw new RollcallError('directory_limit', `An answer of ${new URL(request.url).host} has too many parts.`, {
+    raw: `${marks} parts`,
+    remedy: 'Nothing was changed. Ask for help if it happens again.',
+  });
+}
+
 async function readText(incoming: IncomingMessage, request: HttpRequest): Promise<string> {
+  refuseEncoding(incoming, request);
   const chunks: Buffer[] = [];
   let bytes = 0;
   for await (const chunk of incoming as AsyncIterable<Buffer>) {
@@ -125,7 +160,10 @@ async function readText(incoming: IncomingMessage, request: HttpRequest): Promis
     }
     chunks.push(chunk);
   }
-  return Buffer.concat(chunks, bytes).toString('utf8');
+  const body = Buffer.concat(chunks, bytes);
+  chunks.length = 0;
+  refuseDense(body, request);
+  return body.toString('utf8');
 }
 
 function flatHeaders(incoming: IncomingMessage): Record<string, string> {

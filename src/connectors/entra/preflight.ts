@@ -6,7 +6,7 @@ import { lookup as systemLookup } from 'node:dns';
 import { connect, isIP } from 'node:net';
 import type { LookupFunction } from 'node:net';
 import { connect as connectTls } from 'node:tls';
-import type { SecureContext } from 'node:tls';
+import type { SecureContext, TLSSocket } from 'node:tls';
 import { adviceOf, isRollcallError } from '../../core/errors.ts';
 import type { TestStep } from '../contract/contract.ts';
 import type { ConnectOptions } from './https-exchange.ts';
@@ -23,7 +23,9 @@ function placeOf(url: string): Place {
   return { url, name, host: parsed.host, port: Number(parsed.port === '' ? 443 : parsed.port) };
 }
 
-type Check = (place: Place) => Promise<void>;
+type Facts = Readonly<Record<string, unknown>>;
+/** What was found at the place, for those who want to see it. */
+type Check = (place: Place) => Promise<Facts>;
 
 /** Yields one step for each of dns, tcp, tls; ends after the first that failed. */
 export async function* checkHosts(
@@ -45,28 +47,31 @@ export async function* checkHosts(
     },
   ];
   for (const { step, done, check } of checks) {
+    const facts: Record<string, Facts> = {};
     for (const place of places) {
-      const failed = await failureOf(step, place, check, signal);
-      if (failed !== null) {
-        yield failed;
+      const found = await resultOf(step, place, check, signal);
+      if ('failed' in found) {
+        yield found.failed;
         return;
       }
+      facts[place.host] = found.facts;
     }
     const names = places.map((place) => place.host).join(' and ');
     const verb = places.length === 1 ? done : done.replace(/^has /, 'have ').replace(/s$/, '');
-    yield { step, outcome: 'ok', message: `${names} ${verb}.` };
+    yield { step, outcome: 'ok', message: `${names} ${verb}.`, facts };
   }
 }
 
-async function failureOf(step: string, place: Place, check: Check, signal: AbortSignal): Promise<TestStep | null> {
+type Result = { readonly failed: TestStep } | { readonly facts: Facts };
+
+async function resultOf(step: string, place: Place, check: Check, signal: AbortSignal): Promise<Result> {
   try {
-    await check(place);
-    return null;
+    return { facts: await check(place) };
   } catch (error) {
     signal.throwIfAborted();
     const failure = isRollcallError(error) ? error : describeTransportFailure(error, place.host);
     const raw = failure.raw === undefined ? {} : { raw: failure.raw };
-    return { step, outcome: 'failed', message: adviceOf(failure), ...raw, facts: { host: place.host } };
+    return { failed: { step, outcome: 'failed', message: adviceOf(failure), ...raw, facts: { host: place.host } } };
   }
 }
 
@@ -75,19 +80,22 @@ async function resolveName(
   options: ConnectOptions,
   lookup: LookupFunction,
   signal: AbortSignal,
-): Promise<void> {
+): Promise<Facts> {
   await checkLiteralAddress(place.url, options.lookup);
-  if (isIP(place.name) !== 0) return;
-  await bounded(signal, (done) => {
-    lookup(place.name, { all: true }, (error) => done(error));
+  if (isIP(place.name) !== 0) return { addresses: [place.name] };
+  return bounded<Facts>(signal, (done, fail) => {
+    lookup(place.name, { all: true }, (error, addresses) => {
+      if (error !== null) fail(error);
+      else done({ addresses: [addresses].flat().map((one) => (typeof one === 'string' ? one : one.address)) });
+    });
     return () => undefined;
   });
 }
 
-async function openTcp(place: Place, lookup: LookupFunction, signal: AbortSignal): Promise<void> {
-  await bounded(signal, (done) => {
+async function openTcp(place: Place, lookup: LookupFunction, signal: AbortSignal): Promise<Facts> {
+  return bounded<Facts>(signal, (done, fail) => {
     const socket = connect({ host: place.name, port: place.port, lookup });
-    socket.once('connect', () => done(null)).on('error', done);
+    socket.once('connect', () => done({ address: socket.remoteAddress, port: place.port })).on('error', fail);
     return () => socket.destroy();
   });
 }
@@ -97,8 +105,8 @@ async function openTls(
   lookup: LookupFunction,
   secureContext: SecureContext | undefined,
   signal: AbortSignal,
-): Promise<void> {
-  await bounded(signal, (done) => {
+): Promise<Facts> {
+  return bounded<Facts>(signal, (done, fail) => {
     const socket = connectTls({
       host: place.name,
       port: place.port,
@@ -106,22 +114,38 @@ async function openTls(
       ...(isIP(place.name) === 0 ? { servername: place.name } : {}),
       ...(secureContext === undefined ? {} : { secureContext }),
     });
-    socket.once('secureConnect', () => done(null)).on('error', done);
+    socket.once('secureConnect', () => done(certificateFacts(socket))).on('error', fail);
     return () => socket.destroy();
   });
 }
 
+/** As an admin compares it with what a browser shows. */
+function certificateFacts(socket: TLSSocket): Facts {
+  const { subject, issuer, subjectaltname, valid_to: validTo, fingerprint256 } = socket.getPeerCertificate();
+  return {
+    protocol: socket.getProtocol(),
+    subject: subject?.CN,
+    alternativeNames: subjectaltname,
+    issuer: issuer?.CN ?? issuer?.O,
+    validTo,
+    fingerprint256,
+  };
+}
+
 /** Waits for `done`, at most the step's time; always cleans up. */
-async function bounded(signal: AbortSignal, start: (done: (error: Error | null) => void) => () => void): Promise<void> {
+async function bounded<T>(
+  signal: AbortSignal,
+  start: (done: (found: T) => void, fail: (error: Error) => void) => () => void,
+): Promise<T> {
   const limit = AbortSignal.any([signal, AbortSignal.timeout(stepTimeoutMs)]);
   signal.throwIfAborted();
   let cleanUp: (() => void) | undefined;
   let onAbort: (() => void) | undefined;
   try {
-    await new Promise<void>((resolve, reject) => {
+    return await new Promise<T>((resolve, reject) => {
       onAbort = () => reject(Object.assign(new Error('No answer in time.'), { code: 'ETIMEDOUT' }));
       limit.addEventListener('abort', onAbort, { once: true });
-      cleanUp = start((error) => (error === null ? resolve() : reject(error)));
+      cleanUp = start(resolve, reject);
     });
   } finally {
     cleanUp?.();

@@ -28,6 +28,7 @@ const groupProperties = [
   'mail',
   'securityEnabled',
   'groupTypes',
+  'visibility',
   'members',
 ] as const;
 

@@ -54,7 +54,7 @@ function networkModule(options: TokenSourceOptions, failures: Failures): INetwor
         const reply = await options.channel.send({
           url,
           method,
-          headers: { accept: 'application/json', ...request.headers },
+          headers: { accept: 'application/json', 'accept-encoding': 'identity', ...request.headers },
           ...(request.body === undefined ? {} : { body: request.body }),
           timeoutMs: tokenTimeoutMs,
           maxBytes: maxTokenBytes,

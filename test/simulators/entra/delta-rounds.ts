@@ -244,7 +244,13 @@ function resume(
   return start(context, round);
 }
 
+function isHidden({ permissions }: DeltaContext, entry: DirectoryEntry): boolean {
+  const isHiding = entry.properties.get('visibility')?.value === 'HiddenMembership';
+  return isHiding && !permissions.has('Member.Read.Hidden');
+}
+
 function itemsOf(context: DeltaContext, round: Round, entry: DirectoryEntry, edges: readonly Edge[]): Item[] {
+  if (isHidden(context, entry)) return [{ id: entry.id, edges: [] }];
   if (edges.length === 0 || !round.select.includes('members')) return [{ id: entry.id, edges: [] }];
   const items: Item[] = [];
   for (let from = 0; from < edges.length; from += context.behavior.edgesPerPage) {

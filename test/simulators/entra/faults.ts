@@ -55,6 +55,8 @@ export type FaultType =
   | 'gzip'
   | 'gzip_bomb'
   | 'json_bomb'
+  | 'endless_users'
+  | 'endless_members'
   | 'not_found'
   | 'expired_page_token'
   | 'gone'
@@ -137,10 +139,40 @@ const retryAfterHeader = (fault: Fault, otherwise: string | null): Record<string
   return value === null ? {} : { 'retry-after': value };
 };
 
+let endlessPages = 0;
+
+const fakeId = (page: number, index: number): string =>
+  `${page.toString(16).padStart(8, '0')}-0000-4000-8000-${index.toString(16).padStart(12, '0')}`;
+
+/** A page as good as any other, with a link to one more, for ever. */
+function endlessPage(url: string, count: number, item: (page: number, index: number) => Page): Reply {
+  endlessPages += 1;
+  const page = endlessPages;
+  const value = Array.from({ length: count }, (_, index) => item(page, index));
+  const [place = ''] = url.split('?');
+  return { status: 200, headers: {}, body: { '@odata.nextLink': `${place}?$skiptoken=endless${page}`, value } };
+}
+
 const replacements: Partial<Record<FaultType, (fault: Fault, requestUrl: string) => Reply>> = {
   server_error: () => graphError(500, 'InternalServerError', 'Something went wrong.'),
   bad_gateway_html: () => ({ status: 502, headers: { 'content-type': 'text/html' }, body: html }),
   unavailable: (fault) => graphError(503, 'ServiceUnavailable', 'Try again later.', retryAfterHeader(fault, null)),
+  endless_users: (_fault, url) =>
+    endlessPage(url, 190, (page, index) => ({
+      id: fakeId(page, index),
+      accountEnabled: true,
+      displayName: 'x'.repeat(20_000),
+    })),
+  endless_members: (_fault, url) =>
+    endlessPage(url, 1, (page) => ({
+      id: fakeId(0, 0),
+      displayName: 'restless',
+      'members@delta': Array.from({ length: 20_000 }, (_, index) => ({
+        '@odata.type': '#microsoft.graph.user',
+        id: fakeId(page, index),
+        ...(index % 2 === 0 ? { '@removed': { reason: 'deleted' } } : {}),
+      })),
+    })),
   gateway_timeout: () => graphError(504, 'GatewayTimeout', 'The upstream server did not answer.'),
   throttle: (fault) =>
     graphError(429, 'TooManyRequests', 'Please retry again later.', {
