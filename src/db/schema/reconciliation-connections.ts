@@ -45,6 +45,8 @@ export const connections = pgTable(
     lastFullAt: instant(),
     /** The version whose first plan was approved; a different one means "stop after the plan". */
     approvedVersion: integer(),
+    /** What the last run saw that compared everything and left nothing open (reconciliation/plan/comparison.ts). */
+    settled: jsonb().$type<Record<string, unknown>>(),
     createdBy: text().notNull(),
     createdAt: createdAt(),
     updatedAt: instant().notNull().defaultNow(),
