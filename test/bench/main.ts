@@ -17,6 +17,10 @@ const benches: Readonly<
     what: 'the engine alone, at 10,000, 100,000 and --users people: first load, unchanged, 1 % changed, memberships',
     load: () => import('./reconcile.ts'),
   },
+  directories: {
+    what: 'reading LDAP (slapd, Samba) up to the events, beside ldapsearch; idle increments',
+    load: () => import('./directories.ts'),
+  },
   scim: { what: 'requests a second and percentiles over HTTP, 16 connections', load: () => import('./scim.ts') },
 };
 

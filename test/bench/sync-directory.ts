@@ -8,12 +8,21 @@ import { finished } from 'node:stream/promises';
 import { ldifUserDn, writeLdif } from '../servers/ldif.ts';
 import { startOpenldap, type Openldap } from '../servers/openldap.ts';
 
-export type DirectorySize = { readonly users: number; readonly groups: number };
+export type DirectorySize = {
+  readonly users: number;
+  readonly groups: number;
+  /** Five unless given. */
+  readonly membershipsPerUser?: number;
+};
 
-const membershipsPerUser = 5;
+const usualMemberships = 5;
 const seed = 20_261_122;
 
-export async function startDirectory({ users, groups }: DirectorySize): Promise<Openldap> {
+export async function startDirectory({
+  users,
+  groups,
+  membershipsPerUser = usualMemberships,
+}: DirectorySize): Promise<Openldap> {
   const folder = mkdtempSync(join(tmpdir(), 'rollcall-bench-ldif-'));
   try {
     const ldifPath = join(folder, 'entries.ldif');
@@ -29,9 +38,17 @@ export async function startDirectory({ users, groups }: DirectorySize): Promise<
 
 type Search = { readonly seconds: number; readonly entries: number; readonly text: string };
 
+/** Where and as whom `ldapsearch` asks. */
+export type SearchAccess = {
+  readonly tlsUrl: string;
+  readonly bindDn: string;
+  readonly password: string;
+  readonly caPath: string;
+};
+
 /** `ldapsearch -E pr=500` into a file; the clock covers only the command. */
-async function ldapsearch(
-  directory: Openldap,
+export async function timeSearch(
+  access: SearchAccess,
   baseDn: string,
   filter: string,
   attributes: readonly string[],
@@ -40,12 +57,12 @@ async function ldapsearch(
   const path = join(folder, 'answer.ldif');
   const file = openSync(path, 'w');
   try {
-    const bind = ['-x', '-H', directory.tlsUrl, '-D', directory.bindDn, '-w', directory.password];
+    const bind = ['-x', '-H', access.tlsUrl, '-D', access.bindDn, '-w', access.password];
     const paging = ['-E', 'pr=500/noprompt', '-LLL', '-o', 'ldif-wrap=no'];
     const startedAt = performance.now();
     const child = spawn('ldapsearch', [...bind, ...paging, '-b', baseDn, filter, ...attributes], {
       stdio: ['ignore', file, 'inherit'],
-      env: { ...process.env, LDAPTLS_CACERT: join(directory.folder, 'tls', 'ca.crt') },
+      env: { ...process.env, LDAPTLS_CACERT: access.caPath },
     });
     const [code] = await once(child, 'exit');
     const seconds = (performance.now() - startedAt) / 1000;
@@ -58,7 +75,7 @@ async function ldapsearch(
   }
 }
 
-const userAttributes = [
+export const userAttributes = [
   'uid',
   'cn',
   'sn',
@@ -72,15 +89,22 @@ const userAttributes = [
   'entryUUID',
 ];
 
+export function accessTo(directory: Openldap): SearchAccess {
+  const { tlsUrl, bindDn, password, folder } = directory;
+  return { tlsUrl, bindDn, password, caPath: join(folder, 'tls', 'ca.crt') };
+}
+
 /** The yardstick: the same entries, by the C client, in the same bench run. */
 export async function timeLdapsearch(directory: Openldap): Promise<{ seconds: number; entries: number }> {
-  const users = await ldapsearch(directory, directory.peopleDn, '(objectClass=inetOrgPerson)', userAttributes);
+  const people = '(objectClass=inetOrgPerson)';
+  const users = await timeSearch(accessTo(directory), directory.peopleDn, people, userAttributes);
   const groups = await searchGroups(directory);
   return { seconds: users.seconds + groups.seconds, entries: users.entries + groups.entries };
 }
 
 function searchGroups(directory: Openldap): Promise<Search> {
-  return ldapsearch(directory, directory.groupsDn, '(objectClass=groupOfNames)', ['cn', 'member', 'entryUUID']);
+  const names = ['cn', 'member', 'entryUUID'];
+  return timeSearch(accessTo(directory), directory.groupsDn, '(objectClass=groupOfNames)', names);
 }
 
 export type Churn = { readonly renamed: number; readonly moved: number; readonly left: number; readonly hired: number };

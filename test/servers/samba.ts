@@ -27,6 +27,7 @@ export type Samba = {
   readonly tlsUrl: string;
   readonly tlsPort: number;
   readonly caPem: string;
+  readonly caPath: string;
   readonly baseDn: string;
   readonly usersDn: string;
   readonly adminDn: string;
@@ -153,6 +154,7 @@ async function startIn(folder: string, samba: string, host: string): Promise<Sam
     tlsUrl: `ldaps://${host}`,
     tlsPort: ports.ldaps,
     caPem: certificate.caPem,
+    caPath: certificate.caPath,
     baseDn,
     usersDn: `CN=Users,${baseDn}`,
     adminDn: `CN=Administrator,CN=Users,${baseDn}`,

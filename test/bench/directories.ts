@@ -1,0 +1,7 @@
+/** What reading a directory costs, up to the events a connector yields; each half beside the limit of its protocol. */
+import { benchLdap } from './directories-ldap.ts';
+import type { BenchOptions } from './report.ts';
+
+export async function run(options: BenchOptions): Promise<void> {
+  await benchLdap(options);
+}
