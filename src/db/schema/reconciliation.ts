@@ -53,8 +53,6 @@ export const mirrorObjects = pgTable(
     source: jsonb().$type<Record<string, unknown>>().notNull(),
     /** User attributes the mapping made of it; null for groups. */
     mapped: jsonb().$type<Record<string, unknown>>(),
-    /** What correlation rules with an expression of their own made of it, by expression; null without such a rule. */
-    correlation: jsonb().$type<Record<string, unknown>>(),
     /** Role mappings whose predicate holds for this object. */
     ruleIds: uuid()
       .array()

@@ -1,0 +1,1 @@
+ALTER TABLE "mirror_objects" DROP COLUMN "correlation";
