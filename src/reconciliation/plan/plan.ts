@@ -11,7 +11,7 @@ import type { CorrelationKey } from '../../core/vocabulary.ts';
 import type { TenantTx } from '../../db/db.ts';
 import { insertChanges, toNewChanges, type NewChange } from './changes.ts';
 import { addDue, markLeaving } from './leavers.ts';
-import { desiredOfRun, nextAffected, selectAffected } from './selection.ts';
+import { completeDesired, desiredOfRun, nextAffected, selectAffected } from './selection.ts';
 import { shieldLastAdmin } from '../apply/last-admin.ts';
 import { loadSubjects } from './subjects.ts';
 
@@ -22,6 +22,8 @@ export type PlanOptions = {
   readonly connectionId: ConnectionId;
   readonly correlation: readonly CorrelationKey[];
   readonly context: DecisionContext;
+  /** See comparison.ts. */
+  readonly comparesAll: boolean;
   readonly onProgress: (done: number, total: number) => void;
 };
 
@@ -29,8 +31,9 @@ export type PlanOptions = {
 export async function writePlan(tx: TenantTx, options: PlanOptions): Promise<number> {
   const { runId, connectionId, context } = options;
   const grantable = grantableRoles.filter((role) => isWithinCeiling(role, context.ceiling));
-  const changed = await selectAffected(tx, connectionId, grantable);
+  const changed = await selectAffected(tx, connectionId, grantable, options.comparesAll);
   const total = changed + (await addDue(tx, connectionId, context.leaver));
+  if (total > 0 && !options.comparesAll) await completeDesired(tx, connectionId);
   await markLeaving(tx, connectionId, context.leaver.graceDays, null);
   await tx.sql`
     create temporary table run_wants (seq int, anchor text collate "C", user_id uuid, key text collate "C", owner_id uuid, is_create boolean)

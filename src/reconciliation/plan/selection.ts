@@ -3,18 +3,23 @@
  * the one its link was settled at, and while the grants it should give differ from those it gave. So a run that
  * crashed, was held or was discarded loses nothing: the next one finds the same differences.
  */
+import type { PendingQuery, Row } from 'postgres';
 import type { ConnectionId } from '../../core/ids.ts';
 import type { GrantableRole } from '../../core/roles.ts';
 import type { TenantTx } from '../../db/db.ts';
 import { addRehomed } from './quota-homes.ts';
 
-/** Makes the temporary tables run_rules, run_desired (anchor, rule_id) and run_affected (anchor); returns how many are affected. */
+/**
+ * Makes the temporary tables run_rules, run_desired (anchor, rule_id) and run_affected (anchor); returns how many are
+ * affected. Unless all is compared (comparison.ts), what predicates give is compared only for objects that are open.
+ */
 export async function selectAffected(
   tx: TenantTx,
   connectionId: ConnectionId,
   grantable: readonly GrantableRole[],
+  comparesAll: boolean,
 ): Promise<number> {
-  await selectRules(tx, connectionId, grantable);
+  await selectRules(tx, connectionId, grantable, comparesAll);
   await selectDesired(tx, connectionId);
   await tx.sql`create temporary table run_affected (anchor text collate "C") on commit drop`;
   await tx.sql`
@@ -38,7 +43,7 @@ export async function selectAffected(
           and (x.role is null or x.role = r.role) and (x.until is null or x.until > now()))
     union
     select l.anchor from run_rules r
-    join grants g on g.tenant_id = ${tx.tenantId} and g.source = r.source
+    join grants g on g.tenant_id = ${tx.tenantId} and g.source = r.source and r.is_compared
     join links l on l.tenant_id = g.tenant_id and l.connection_id = ${connectionId} and l.user_id = g.user_id and l.state in ('linked', 'missing')
     join users u on u.tenant_id = l.tenant_id and u.id = l.user_id and not u.is_protected
     join mirror_objects m on m.tenant_id = l.tenant_id and m.connection_id = l.connection_id and m.kind = 'user' and m.anchor = l.anchor
@@ -66,11 +71,13 @@ async function selectRules(
   tx: TenantTx,
   connectionId: ConnectionId,
   grantable: readonly GrantableRole[],
+  comparesAll: boolean,
 ): Promise<void> {
   await tx.sql`
     create temporary table run_rules on commit drop as
     select id, organization_id, role, group_anchor, ended_at, 'rule:' || id as source, role = any(${grantable as string[]}) as is_grantable,
-      organization_id <> tenant_id as is_sub, precedence
+      organization_id <> tenant_id as is_sub, precedence,
+      ${comparesAll} or predicate is null or organization_id <> tenant_id as is_compared
     from role_mappings where tenant_id = ${tx.tenantId} and connection_id = ${connectionId}`;
   await tx.sql`analyze run_rules`;
 }
@@ -91,17 +98,40 @@ async function selectDesired(tx: TenantTx, connectionId: ConnectionId): Promise<
       join mirror_objects g on g.tenant_id = ${tx.tenantId} and g.connection_id = ${connectionId} and g.kind = 'group'
         and g.anchor = e.member_anchor and g.deleted_at is null
     )
-    select e.member_anchor, reach.rule_id from reach
+    select distinct e.member_anchor, reach.rule_id from reach
     join mirror_edges e on e.tenant_id = ${tx.tenantId} and e.connection_id = ${connectionId} and e.group_anchor = reach.group_anchor
     join mirror_objects u on u.tenant_id = ${tx.tenantId} and u.connection_id = ${connectionId} and u.kind = 'user'
-      and u.anchor = e.member_anchor and u.deleted_at is null and u.is_in_scope
-    union
+      and u.anchor = e.member_anchor and u.deleted_at is null and u.is_in_scope`;
+  const [predicates] = await tx.sql`
+    select 1 from run_rules where is_compared and ended_at is null and group_anchor is null limit 1`;
+  // a rule is a group's or a predicate's, so nothing is named twice
+  if (predicates !== undefined) await addPredicates(tx, connectionId, tx.sql`r.is_compared`);
+  await tx.sql`analyze run_desired`;
+}
+
+/** What predicates give to the affected objects where selectAffected did not ask them for everybody. */
+export async function completeDesired(tx: TenantTx, connectionId: ConnectionId): Promise<void> {
+  await addPredicates(
+    tx,
+    connectionId,
+    tx.sql`not r.is_compared`,
+    tx.sql`and m.anchor in (select anchor from run_affected)`,
+  );
+}
+
+async function addPredicates(
+  tx: TenantTx,
+  connectionId: ConnectionId,
+  which: PendingQuery<Row[]>,
+  whose: PendingQuery<Row[]> = tx.sql``,
+): Promise<void> {
+  await tx.sql`
+    insert into run_desired
     select given.anchor, given.rule_id from (
       select m.anchor, unnest(m.rule_ids) as rule_id from mirror_objects m
       where m.tenant_id = ${tx.tenantId} and m.connection_id = ${connectionId} and m.kind = 'user'
-        and m.deleted_at is null and m.is_in_scope and m.rule_ids <> '{}') given
-    join run_rules r on r.id = given.rule_id and r.ended_at is null`;
-  await tx.sql`analyze run_desired`;
+        and m.deleted_at is null and m.is_in_scope and m.rule_ids <> '{}' ${whose}) given
+    join run_rules r on r.id = given.rule_id and r.ended_at is null and ${which}`;
 }
 
 /** The next affected anchors in order, after `last`. */

@@ -22,6 +22,7 @@ import { startHeartbeat } from './heartbeat.ts';
 import { trackProgress } from './progress.ts';
 import { measureReading, type ReadingCounts } from '../mirror/measure.ts';
 import { mergeStage, type MirrorCounts } from '../mirror/mirror.ts';
+import { chooseComparison, comparisonSchema, noteCompared, type Comparison } from '../plan/comparison.ts';
 import { writePlan } from '../plan/plan.ts';
 import { writeUndoPlan } from '../undo/undo-plan.ts';
 import type { UndoneRun } from '../undo/undo-apply.ts';
@@ -89,10 +90,13 @@ class LiveRun {
   readonly #progress = trackProgress(() => performance.now());
   #phase: RunPhase = 'claim';
   #phaseStarted = performance.now();
+  /** What the plan compared, here or in the execution that made it. */
+  #compared: Comparison | null;
 
   constructor(deps: RunDeps, run: ClaimedRun, options: ExecuteOptions) {
     this.#deps = deps;
     this.#run = run;
+    this.#compared = comparisonSchema.safeParse(run.counts['compared']).data ?? null;
     this.#options = options;
     this.#signal = AbortSignal.any([options.signal, this.#stop.signal]);
     this.#log = deps.log.child({ runId: run.id, connectionId: run.connectionId });
@@ -206,16 +210,18 @@ class LiveRun {
     const isFirst = open.row.approvedVersion === null;
     const subjects = await this.#fenced(async (tx) => {
       const context = await decisionContext(tx, open, this.#deps);
+      this.#compared = await chooseComparison(tx, this.#run.connectionId);
       return writePlan(tx, {
         runId: this.#run.id,
         connectionId: this.#run.connectionId,
         correlation: open.policy.correlation,
         context,
+        comparesAll: this.#compared.isWhole,
         onProgress: (done, total) => this.#report(done, total),
       });
     });
     await refreshStatistics(this.#deps.db, subjects, ['changes']);
-    await this.#enter('guard', { subjects });
+    await this.#enter('guard', { subjects, compared: this.#compared });
     const judged = await this.#fenced((tx) => judgePlan(tx, this.#planOf(open, isFirst, implausible)));
     const mustStop = this.#run.mode === 'plan' || isFirst || implausible.length > 0;
     if (judged.digest === null || !mustStop) {
@@ -276,8 +282,10 @@ class LiveRun {
     await refreshStatistics(this.#deps.db, applied, ['users', 'links', 'grants', 'memberships', 'changes']);
     await this.#enter('record', {});
     await this.#fenced(async (tx) => {
-      if (scope.undone === null) await recordApplied(tx, scope, this.#run.connectionVersion, this.#close());
-      else await recordUndone(tx, scope, scope.undone, this.#close());
+      if (scope.undone === null) {
+        await recordApplied(tx, scope, this.#run.connectionVersion, this.#close());
+        if (this.#compared !== null) await noteCompared(tx, scope, this.#compared);
+      } else await recordUndone(tx, scope, scope.undone, this.#close());
       const reading = this.#fullReading(read);
       if (reading !== null) await this.#saveBaseline(tx, reading);
       await this.#noteSuccess(tx, open);

@@ -1,0 +1,83 @@
+import { describe, expect, test } from 'vitest';
+import { createEngine, type Engine } from '../../../test/fakes/engine.ts';
+import { createTenant, useDatabase } from '../../../test/setup/database.ts';
+
+const database = useDatabase();
+
+async function settledEngine(): Promise<Engine> {
+  const engine = await createEngine(database.db, {
+    tenant: await createTenant(database.db, { name: 'Contoso' }),
+    document: { roles: [{ everyone: 'user' }, { group: 'Staff', role: 'user' }], guards: { adminGrants: 100 } },
+  });
+  for (let n = 1; n <= 4; n += 1) engine.directory.put({ id: `p${n}`, name: `Person ${n}` });
+  engine.directory.team('g', 'Staff', ['p1', 'p2']);
+  await engine.sync();
+  return engine;
+}
+
+async function comparedAll(engine: Engine): Promise<unknown> {
+  const run = await engine.run();
+  expect(run.status).toBe('succeeded');
+  return (run.counts['compared'] as { isWhole: boolean }).isWhole;
+}
+
+async function rolesOf(engine: Engine, name: string): Promise<readonly string[] | undefined> {
+  return (await engine.users()).find((user) => user.name === name)?.roles;
+}
+
+describe('a connection whose last run left nothing open', () => {
+  test('compares in whole only what changed', async () => {
+    const engine = await settledEngine();
+    expect(await comparedAll(engine)).toBe(false);
+  });
+
+  test('compares all again once a day, after a change of its document, and after a plan that left something open', async () => {
+    const engine = await settledEngine();
+    await database.db.tenant(
+      engine.tenantId,
+      (tx) =>
+        tx.sql`update connections set settled = settled || jsonb_build_object('wholeAt', now() - interval '25 hours')`,
+    );
+    expect(await comparedAll(engine)).toBe(true);
+    expect(await comparedAll(engine)).toBe(false);
+    await engine.reconciliation.updateConnection('test', engine.tenantId, engine.connectionId, {
+      ...(await engine.reconciliation.exportConnection(engine.tenantId, engine.connectionId)),
+      roles: [{ everyone: 'user' }],
+    });
+    await engine.sync();
+    expect(await comparedAll(engine)).toBe(false);
+  });
+
+  test('takes the role from whom a person excluded, and gives it back when the exclusion ends', async () => {
+    const engine = await settledEngine();
+    const [user] = await engine.users();
+    const { organizationId } = engine.tenant;
+    await database.db.tenant(engine.tenantId, async ({ sql }) => {
+      await sql`
+        insert into exclusions (tenant_id, id, organization_id, user_id, role, reason, created_by)
+        values (${engine.tenantId}, gen_random_uuid(), ${organizationId}, ${user?.id ?? ''}, 'user', 'test', 'test')`;
+    });
+    await engine.sync();
+    expect(await rolesOf(engine, 'Person 1')).toEqual([]);
+    await database.db.tenant(engine.tenantId, async ({ sql }) => {
+      await sql`update exclusions set until = now() - interval '1 second' where tenant_id = ${engine.tenantId}`;
+    });
+    await engine.sync();
+    expect(await rolesOf(engine, 'Person 1')).toEqual([`user@${engine.tenant.slug}`]);
+  });
+
+  test('sees who joined and left a group, and a new person with all roles', async () => {
+    const engine = await settledEngine();
+    engine.directory.team('g', 'Staff', ['p2', 'p3', 'p9']);
+    engine.directory.put({ id: 'p9', name: 'Person 9' });
+    const run = await engine.sync();
+    const changes = await engine.changes(run.id);
+    expect(changes.map((change) => [change.subject, change.op]).toSorted()).toEqual([
+      ['Person 1', 'revoke'],
+      ['Person 3', 'grant'],
+      ['Person 9', 'create'],
+      ['Person 9', 'grant'],
+      ['Person 9', 'grant'],
+    ]);
+  });
+});
