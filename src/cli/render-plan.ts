@@ -48,6 +48,9 @@ export function renderRunHead(run: RunSummary): string {
   ];
   if (run.digest !== null) lines.push(`digest ${run.digest}`);
   if (run.approvedBy !== null) lines.push(`approved by ${run.approvedBy}`);
+  else if (run.approvals.length > 0) {
+    lines.push(`approved by ${run.approvals.map((one) => one.actor).join(', ')}; a second person must approve it too`);
+  }
   const error = run.error === null ? null : errorWords(run.error);
   if (error !== null) lines.push(error);
   return `${lines.join('\n')}\n`;

@@ -168,19 +168,20 @@ function addDecisionCommands(program: Command, context: CommandContext): void {
       'says yes to exactly the plan that is shown, with what guards held; apply, or a daemon, then applies it',
     )
     .option('--digest <digest>', 'digest of the plan you read; without it, of the plan as it stands now')
-    .action(async (id: string, options: { readonly digest?: string }, command: Command) => {
+    .option('--override-second-person <reason>', 'does without the second person the connection asks for; audited')
+    .action(async (id: string, options: ApproveOptions, command: Command) => {
       await inTenant(context, command, async (at) => {
         const run = await at.office.reconciliation.getRun(at.tenantId, runIdOf(id));
         // a run without a plan is refused there, in words about its state
         const digest = options.digest ?? run.digest ?? '';
-        await at.office.reconciliation.approveRun(at.tenantId, run.id, { actor, digest });
-        const approved = { runId: run.id, digest, approvedBy: actor };
-        printObject(
-          environment,
-          at.output,
-          approved,
-          `Approved by ${actor}. A running daemon applies it within a minute; now: rollcall apply ${run.id}${at.sameTenant}`,
-        );
+        const { overrideSecondPerson } = options;
+        const given = { actor, digest, overrideSecondPerson };
+        const { isQueued } = await at.office.reconciliation.approveRun(at.tenantId, run.id, given);
+        const next = isQueued
+          ? `A running daemon applies it within a minute; now: rollcall apply ${run.id}${at.sameTenant}`
+          : 'This connection asks for two persons: nothing is applied until another one approves it too.';
+        const approved = { runId: run.id, digest, approvedBy: actor, isQueued };
+        printObject(environment, at.output, approved, `Approved by ${actor}. ${next}`);
       });
     });
   program
@@ -204,6 +205,8 @@ function addDecisionCommands(program: Command, context: CommandContext): void {
       });
     });
 }
+
+type ApproveOptions = { readonly digest?: string; readonly overrideSecondPerson?: string };
 
 async function apply(context: CommandContext, at: TenantWork, runId: RunId): Promise<RunSummary> {
   const run = await at.office.reconciliation.getRun(at.tenantId, runId);

@@ -105,6 +105,15 @@ export const leaverSchema = z
   });
 export type Leaver = z.output<typeof leaverSchema>;
 
+export const approvalSchema = z.strictObject({
+  persons: z
+    .int()
+    .min(1)
+    .max(2)
+    .default(1)
+    .describe('How many must approve a plan that waits. 2: the second neither asked for the run nor approved first.'),
+});
+
 export const policySchema = z.strictObject({
   scope: z
     .string()
@@ -126,5 +135,6 @@ export const policySchema = z.strictObject({
     ),
   leaver: leaverSchema.prefault({}).describe('What happens to a user whose last live link ended.'),
   guards: guardLimitsSchema.prefault({}),
+  approval: approvalSchema.prefault({}),
 });
 export type Policy = z.output<typeof policySchema>;

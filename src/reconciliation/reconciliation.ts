@@ -25,15 +25,14 @@ import { createPushes } from './push/push.ts';
 import type { Pushes } from './push/push-types.ts';
 import { createReach, type Reach } from './reach.ts';
 import {
-  approveRun,
   cancelRun,
   discardRun,
   requestRun,
   retryConnection,
-  type Approval,
   type RunRequest,
 } from './run/requests.ts';
 import { listHeldLinks, releaseLinks, type HeldFilter, type HeldLink } from './undo/held-links.ts';
+import { approveRun, type Approval, type Approved } from './run/approvals.ts';
 import { requestUndo, type UndoRequest } from './undo/undo.ts';
 import { executeRun, type ExecuteOptions, type RunDeps } from './run/run.ts';
 import { createRunWatcher, type RunState } from './run/watch-runs.ts';
@@ -47,7 +46,8 @@ export type { Connectors } from './connections/connections.ts';
 export type { Connection } from './connections/connections-store.ts';
 export type { Explanation } from './explain/explain.ts';
 export type { Expectation, PushContext, PushedGroup, PushedUser, Pushes, Written } from './push/push-types.ts';
-export type { Approval, RunRequest } from './run/requests.ts';
+export type { Approval, Approved } from './run/approvals.ts';
+export type { RunRequest } from './run/requests.ts';
 export type { ExecuteOptions, Progress, RunDeps } from './run/run.ts';
 export type { RunFilter, RunSummary } from './run/runs-store.ts';
 export { createScheduledRuns, setNextSlots } from './run/scheduled-runs.ts';
@@ -74,7 +74,7 @@ export type Reconciliation = {
   retryConnection(request: Pick<RunRequest, 'tenantId' | 'connectionId' | 'requestedBy'>): Promise<RunId>;
   executeRun(tenantId: TenantId, runId: RunId, options: ExecuteOptions): Promise<RunSummary>;
   /** Queues the approved plan for apply; the caller dispatches or executes the same run again. */
-  approveRun(tenantId: TenantId, runId: RunId, approval: Approval): Promise<void>;
+  approveRun(tenantId: TenantId, runId: RunId, approval: Approval): Promise<Approved>;
   /** Queues the undo of a run, or of a part of it; the caller dispatches or executes it. */
   requestUndo(request: UndoRequest): Promise<RunId>;
   listHeldLinks(tenantId: TenantId, filter: HeldFilter, limit: number): Promise<HeldLink[]>;

@@ -62,6 +62,7 @@ export const connectionDocument = z.strictObject({
   leaver: policySchema.shape.leaver,
   roles: z.array(roleMappingDocument).max(1000).default([]),
   guards: guardLimitsSchema.prefault({}),
+  approval: policySchema.shape.approval,
 });
 export type ConnectionDocument = z.output<typeof connectionDocument>;
 

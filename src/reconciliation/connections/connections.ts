@@ -319,7 +319,7 @@ function checkDocument(deps: ConnectionsDeps, document: ConnectionDocument, with
 }
 
 function rowValues(deps: ConnectionsDeps, document: ConnectionDocument, tenantId: TenantId, id: ConnectionId) {
-  const { scope, mappings, correlation, conflict, leaver, guards } = document;
+  const { scope, mappings, correlation, conflict, leaver, guards, approval } = document;
   const schedule = document.schedule;
   return {
     kind: document.kind,
@@ -330,7 +330,7 @@ function rowValues(deps: ConnectionsDeps, document: ConnectionDocument, tenantId
       Object.keys(document.secrets).length === 0
         ? null
         : deps.secretBox.seal(JSON.stringify(document.secrets), secretPlace(tenantId, id)),
-    policy: { ...(scope === undefined ? {} : { scope }), mappings, correlation, conflict, leaver, guards },
+    policy: { ...(scope === undefined ? {} : { scope }), mappings, correlation, conflict, leaver, guards, approval },
     cron: schedule?.cron ?? null,
     timeZone: schedule?.timeZone ?? 'UTC',
     jitterSeconds: schedule?.jitterSeconds ?? 0,

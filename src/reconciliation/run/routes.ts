@@ -121,7 +121,7 @@ function waitingRoutes({ reconciliation, dispatch }: RoutesDeps): Route[] {
     route({
       method: 'post',
       path: '/runs/:runId/approve',
-      summary: 'Approve the waiting plan of this digest and apply it.',
+      summary: 'Approve the waiting plan of this digest; it is applied once everybody has who must (see approvals).',
       permission: full,
       params: runParams,
       body: z.strictObject({ digest: z.string().min(1) }),
@@ -130,9 +130,12 @@ function waitingRoutes({ reconciliation, dispatch }: RoutesDeps): Route[] {
       handler: async ({ params, body }, { principal }) => {
         const runId = requireId<RunId>(params.runId, 'run');
         await reconciliation.reach.requireRun(principal, runId);
-        await reconciliation.approveRun(principal.tenantId, runId, { actor: principal.actor, digest: body.digest });
+        const { isQueued } = await reconciliation.approveRun(principal.tenantId, runId, {
+          actor: principal.actor,
+          digest: body.digest,
+        });
         const run = await reconciliation.getRun(principal.tenantId, runId);
-        await dispatch({ tenantId: principal.tenantId, runId, connectionId: run.connectionId });
+        if (isQueued) await dispatch({ tenantId: principal.tenantId, runId, connectionId: run.connectionId });
         return run;
       },
     }),

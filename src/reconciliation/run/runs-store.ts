@@ -249,3 +249,18 @@ export async function supersedeRuns(tx: TenantTx, ids: readonly RunId[]): Promis
     update changes set state = 'skipped'
     where tenant_id = ${tx.tenantId} and run_id = any(${ids as RunId[] as string[]}::uuid[]) and state in ('planned', 'held')`;
 }
+
+/** A run that waits for a person's word, locked; throws not_found, run_state. */
+export async function lockWaiting(tx: TenantTx, runId: RunId): Promise<RunSummary> {
+  await tx.sql`select 1 from runs where tenant_id = ${tx.tenantId} and id = ${runId} for update`;
+  const run = await selectRun(tx, runId);
+  if (run === null) {
+    throw new RollcallError('not_found', `There is no run ${runId}.`, { remedy: 'List them with: rollcall runs list' });
+  }
+  if (run.status !== 'planned' && run.status !== 'held') {
+    throw new RollcallError('run_state', `Run ${runId} does not wait for approval: it is ${run.status}.`, {
+      remedy: 'Only planned and held runs can be approved or discarded.',
+    });
+  }
+  return run;
+}

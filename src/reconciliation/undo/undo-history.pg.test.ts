@@ -148,6 +148,9 @@ async function execute(engine: Engine, runId: RunId, diesAt: number | null): Pro
       return await dying.executeRun(engine.tenantId, runId, options);
     } catch (error) {
       if (!(error instanceof Killed)) throw error;
+      // it died after the last commit: there is nothing left to do
+      const run = await engine.reconciliation.getRun(engine.tenantId, runId);
+      if (run.status !== 'queued' && run.status !== 'running') return run;
     }
   }
   return engine.reconciliation.executeRun(engine.tenantId, runId, options);
