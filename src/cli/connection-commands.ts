@@ -129,8 +129,10 @@ function addWriteCommands(connections: Command, context: CommandContext): void {
     .action(async (reference: string, _options: unknown, command: Command) => {
       await inTenant(context, command, async ({ office, tenantId, output }) => {
         const { id, name } = await office.reconciliation.findConnection(tenantId, reference);
-        await office.reconciliation.resumeConnection(actor, tenantId, id);
-        printObject(environment, output, { id, status: 'active' }, `${name} is active.`);
+        const { heldLinks } = await office.reconciliation.resumeConnection(actor, tenantId, id);
+        const held =
+          heldLinks === 0 ? '' : ` Held by an undo, so no run touches them: ${heldLinks} links (rollcall links list).`;
+        printObject(environment, output, { id, status: 'active', heldLinks }, `${name} is active.${held}`);
       });
     });
 }

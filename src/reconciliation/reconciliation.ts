@@ -60,8 +60,8 @@ export type Reconciliation = {
   /** By id or name; throws not_found. */
   findConnection(tenantId: TenantId, idOrName: string): Promise<Connection>;
   exportConnection(tenantId: TenantId, id: ConnectionId): Promise<Record<string, unknown>>;
-  pauseConnection(actor: string, tenantId: TenantId, id: ConnectionId, reason: string): Promise<void>;
-  resumeConnection(actor: string, tenantId: TenantId, id: ConnectionId): Promise<void>;
+  pauseConnection(actor: string, tenantId: TenantId, id: ConnectionId, reason: string): Promise<unknown>;
+  resumeConnection(actor: string, tenantId: TenantId, id: ConnectionId): Promise<{ readonly heldLinks: number }>;
   testConnection(
     tenantId: TenantId,
     what: { readonly connectionId: ConnectionId } | { readonly document: unknown },

@@ -21,6 +21,7 @@ import {
   type ConnectionDocument,
 } from './connection-document.ts';
 import {
+  countHeldLinks,
   insertConnection,
   insertVersion,
   replaceRoleMappings,
@@ -194,7 +195,7 @@ export function pauseConnection(
   tenantId: TenantId,
   id: ConnectionId,
   reason: string,
-): Promise<void> {
+): Promise<unknown> {
   return setStatus(deps, actor, tenantId, id, 'paused', reason);
 }
 
@@ -203,7 +204,7 @@ export function resumeConnection(
   actor: string,
   tenantId: TenantId,
   id: ConnectionId,
-): Promise<void> {
+): Promise<{ readonly heldLinks: number }> {
   return setStatus(deps, actor, tenantId, id, 'active', null);
 }
 
@@ -214,7 +215,7 @@ function setStatus(
   id: ConnectionId,
   status: 'active' | 'paused',
   reason: string | null,
-): Promise<void> {
+): Promise<{ readonly heldLinks: number }> {
   return deps.db.tenant(tenantId, async (tx) => {
     const row = await mustFind(tx, id);
     const nextRunAt =
@@ -225,6 +226,7 @@ function setStatus(
       await queueObjectRun(tx, id, row.version);
     const action = status === 'active' ? 'connection.resumed' : 'connection.paused';
     await recordEvent(tx, { actor, action, target: `connection:${id}`, details: { reason } });
+    return { heldLinks: await countHeldLinks(tx, id) };
   });
 }
 

@@ -104,11 +104,13 @@ function standingRoutes({ reconciliation, dispatch }: RoutesDeps): Route[] {
       summary: 'Let scheduled runs happen again, after a pause or a quarantine.',
       permission: full,
       params: connectionParams,
-      response: connectionBody,
+      response: connectionBody.extend({
+        heldLinks: z.int().describe('No run touches their users: an undo holds them.'),
+      }),
       handler: async ({ params }, { principal }) => {
         const id = await find(params, principal);
-        await reconciliation.resumeConnection(principal.actor, principal.tenantId, id);
-        return reconciliation.findConnection(principal.tenantId, id);
+        const resumed = await reconciliation.resumeConnection(principal.actor, principal.tenantId, id);
+        return { ...(await reconciliation.findConnection(principal.tenantId, id)), ...resumed };
       },
     }),
     route({
