@@ -42,6 +42,19 @@ export function createBulk(users: ResourceHandlers, groups: ResourceHandlers): H
   };
 }
 
+type Progress = {
+  readonly targets: readonly Target[];
+  readonly request: ScimRequest;
+  readonly operations: readonly Operation[];
+  readonly outcomes: (Outcome | undefined)[];
+  /** bulkId -> id of what was created for it. */
+  readonly created: Map<string, string>;
+  /** What some operation will still create; a reference to anything else can not be waited for. */
+  readonly promised: Set<string>;
+  /** Creates that were done without a reference that led in a circle, by their place in the message. */
+  readonly incomplete: Set<number>;
+};
+
 /** Outcomes in the order of the message; undefined for what `failOnErrors` left undone. */
 async function runAll(
   targets: readonly Target[],
@@ -49,31 +62,75 @@ async function runAll(
   operations: readonly Operation[],
   failOnErrors: number,
 ): Promise<(Outcome | undefined)[]> {
-  const outcomes: (Outcome | undefined)[] = operations.map(() => undefined);
-  const created = new Map<string, string>();
-  // what some operation will still create; a reference to anything else can not be waited for
-  const promised = new Set(operations.filter(isCreate).map(({ bulkId }) => bulkId));
-  let errors = 0;
+  const progress: Progress = {
+    targets,
+    request,
+    operations,
+    outcomes: operations.map(() => undefined),
+    created: new Map(),
+    promised: new Set(operations.filter(isCreate).map(({ bulkId }) => bulkId)),
+    incomplete: new Set(),
+  };
   let waiting = [...operations.keys()];
   while (waiting.length > 0) {
     const later: number[] = [];
     for (const index of waiting) {
       const operation = operations[index];
       if (operation === undefined) continue;
-      const mustWait = operation.needs.some((id) => promised.has(id) && !created.has(id));
+      const mustWait = operation.needs.some((id) => progress.promised.has(id) && !progress.created.has(id));
       if (mustWait && later.push(index) > 0) continue;
-      const outcome = await runOne(targets, request, operation, created);
-      outcomes[index] = outcome;
-      if (operation.bulkId !== null && !created.has(operation.bulkId)) promised.delete(operation.bulkId);
-      if (outcome.isError) errors += 1;
-      if (errors >= failOnErrors) return outcomes;
+      await runNext(progress, index, operation);
+      if (errorsOf(progress) >= failOnErrors) return progress.outcomes;
     }
-    // operations that wait for each other: the first goes on without, and says which reference is missing
-    const [first] = later;
-    if (later.length === waiting.length && first !== undefined) promised.clear();
-    waiting = later;
+    waiting = later.length === waiting.length ? await breakCircle(progress, later) : later;
   }
-  return outcomes;
+  for (const index of progress.incomplete) await complete(progress, index);
+  return progress.outcomes;
+}
+
+function errorsOf({ outcomes }: Progress): number {
+  return outcomes.filter((outcome) => outcome?.isError === true).length;
+}
+
+async function runNext(progress: Progress, index: number, operation: Operation): Promise<void> {
+  const { targets, request, outcomes, created, promised } = progress;
+  outcomes[index] = await runOne(targets, request, operation, created);
+  if (operation.bulkId !== null && !created.has(operation.bulkId)) promised.delete(operation.bulkId);
+}
+
+/**
+ * Operations that wait for each other (RFC 7644 section 3.7.1): the first create among them goes on without what is not
+ * there yet and gets it at the end. Where there is none, each says which reference is missing.
+ */
+async function breakCircle(progress: Progress, waiting: readonly number[]): Promise<number[]> {
+  const { operations, created, promised, incomplete } = progress;
+  const index = waiting.find((one) => operations[one]?.method === 'POST');
+  const operation = index === undefined ? undefined : operations[index];
+  if (index === undefined || operation === undefined) {
+    promised.clear();
+    return [...waiting];
+  }
+  const data = withoutReferences(operation.data, created);
+  const needs = operation.needs.filter((id) => created.has(id));
+  await runNext(progress, index, { ...operation, data, needs });
+  if (progress.outcomes[index]?.isError === false) incomplete.add(index);
+  return waiting.filter((one) => one !== index);
+}
+
+/** Gives a resource the references it was created without; one whose reference came to nothing is taken back. */
+async function complete(progress: Progress, index: number): Promise<void> {
+  const { targets, request, operations, outcomes, created } = progress;
+  const operation = operations[index];
+  const first = outcomes[index];
+  const id = created.get(operation?.bulkId ?? '');
+  if (operation === undefined || first === undefined || id === undefined) return;
+  const path = `${operation.path.replace(/\/$/, '')}/${id}`;
+  const completed = await runOne(targets, request, { ...operation, method: 'PUT', path }, created);
+  const { version } = completed.result;
+  outcomes[index] = completed.isError
+    ? { isError: true, result: { ...completed.result, method: 'POST' } }
+    : { isError: false, result: { ...first.result, ...(version === undefined ? {} : { version }) } };
+  if (completed.isError) await runOne(targets, request, { ...operation, method: 'DELETE', path, needs: [] }, created);
 }
 
 async function runOne(
@@ -199,6 +256,25 @@ function referencesIn(value: Json): string[] {
   if (typeof value === 'string') return referenceOf(value);
   if (typeof value !== 'object' || value === null) return [];
   return (Array.isArray(value) ? value : Object.values(value)).flatMap(referencesIn);
+}
+
+/** The data without members, managers and the like that name what is not created yet. */
+function withoutReferences(data: JsonObject, created: ReadonlyMap<string, string>): JsonObject {
+  const isOpen = (value: Json) => typeof value === 'string' && referenceOf(value).some((id) => !created.has(id));
+  const strip = (value: Json): Json | undefined => {
+    if (isOpen(value)) return undefined;
+    if (Array.isArray(value)) return value.map(strip).filter((one) => one !== undefined);
+    if (!isRecord(value)) return value;
+    return Object.values(value).some(isOpen) ? undefined : stripAll(value);
+  };
+  const stripAll = (record: JsonObject): JsonObject =>
+    Object.fromEntries(
+      Object.entries(record).flatMap(([key, value]) => {
+        const stripped = strip(value);
+        return stripped === undefined ? [] : [[key, stripped] as const];
+      }),
+    );
+  return stripAll(data);
 }
 
 function fill(path: string, created: ReadonlyMap<string, string>): string {

@@ -9,8 +9,9 @@ import { listResponse } from './list.ts';
 import { defaultCount, maxCount } from './list-query.ts';
 import type { BaseUrl } from './present.ts';
 import type { ScimAnswer, ScimRequest } from './request.ts';
-import { groupModel, userModel, type ResourceModel } from './schema-model.ts';
+import { groupModel, userModel } from './schema-model.ts';
 import { discoverySchemas } from './discovery-schemas.ts';
+import { entitlementUrn, ownSchemas, portalUrn, roleUrn } from './portal-schema.ts';
 import { notFound } from './scim-error.ts';
 
 const configUrn = 'urn:ietf:params:scim:schemas:core:2.0:ServiceProviderConfig';
@@ -52,9 +53,11 @@ export function serviceProviderConfig(request: ScimRequest): Promise<ScimAnswer>
   });
 }
 
+type Described = { readonly name: string; readonly endpoint: string; readonly urn: string };
+
 /** RFC 7643 section 6. */
 function resourceTypesOf(base: BaseUrl): JsonObject[] {
-  const describe = (model: ResourceModel, description: string, schemaExtensions: JsonObject[]): JsonObject => ({
+  const describe = (model: Described, description: string, schemaExtensions: JsonObject[]): JsonObject => ({
     schemas: [resourceTypeUrn],
     id: model.name,
     name: model.name,
@@ -65,13 +68,18 @@ function resourceTypesOf(base: BaseUrl): JsonObject[] {
     meta: { resourceType: 'ResourceType', location: `${base}/ResourceTypes/${model.name}` },
   });
   return [
-    describe(userModel, 'User Account', [{ schema: enterpriseUrn, required: false }]),
+    describe(userModel, 'User Account', [
+      { schema: enterpriseUrn, required: false },
+      { schema: portalUrn, required: false },
+    ]),
     describe(groupModel, 'Group', []),
+    describe({ name: 'Role', endpoint: 'Roles', urn: roleUrn }, 'Role of the portal', []),
+    describe({ name: 'Entitlement', endpoint: 'Entitlements', urn: entitlementUrn }, 'Role in an organization', []),
   ];
 }
 
 function schemasOf(base: BaseUrl): JsonObject[] {
-  return [...coreSchemas, ...discoverySchemas].map((schema) => ({
+  return [...coreSchemas, ...ownSchemas, ...discoverySchemas].map((schema) => ({
     ...schema,
     meta: { resourceType: 'Schema', location: `${base}/Schemas/${idOf(schema)}` },
   }));

@@ -5,6 +5,7 @@ import type { Pushes } from '../reconciliation/reconciliation.ts';
 import { createBulk, maxBulkBytes } from './bulk.ts';
 import { createCursors } from './cursors.ts';
 import { resourceTypes, schemas, serviceProviderConfig } from './discovery.ts';
+import { createGrantable } from './grantable.ts';
 import { createGroups } from './groups.ts';
 import { createList } from './list.ts';
 import { createListMarks } from './list-marks.ts';
@@ -59,12 +60,6 @@ export function createEndpoints(deps: EndpointDeps): readonly Endpoint[] {
     objects,
     methods: { POST: handler },
   });
-  const read = (path: string, handler: Handler): Endpoint => ({
-    path,
-    maxBodyBytes: 0,
-    objects: [],
-    methods: { GET: handler },
-  });
   return [
     {
       path: '/Users',
@@ -84,6 +79,24 @@ export function createEndpoints(deps: EndpointDeps): readonly Endpoint[] {
     one('/Groups/:id', 16 * mebibyte, groups, 'groups'),
     post('/.search', ['users', 'groups'], createSearchAll(listUsers, listGroups)),
     post('/Bulk', ['users', 'groups'], createBulk(users, groups), maxBulkBytes),
+    ...createDiscovery(deps.db),
+  ];
+}
+
+/** What is told to every token, whatever its scopes. */
+function createDiscovery(db: Db): readonly Endpoint[] {
+  const { roles, entitlements } = createGrantable(db);
+  const read = (path: string, handler: Handler): Endpoint => ({
+    path,
+    maxBodyBytes: 0,
+    objects: [],
+    methods: { GET: handler },
+  });
+  return [
+    read('/Roles', roles.list),
+    read('/Roles/:id', roles.get),
+    read('/Entitlements', entitlements.list),
+    read('/Entitlements/:id', entitlements.get),
     read('/ServiceProviderConfig', serviceProviderConfig),
     read('/ResourceTypes', resourceTypes.list),
     read('/ResourceTypes/:id', resourceTypes.get),

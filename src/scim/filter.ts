@@ -40,10 +40,13 @@ export function parseFilter(model: ResourceModel, text: string): Filter {
   return parse(text, (name) => {
     const resolved = resolveName(model, name);
     // what is never returned can not be asked for either (RFC 7644 section 7.5.2: no probing of passwords)
-    return resolved === null || resolved.attribute === null || resolved.attribute.returned === 'never'
-      ? null
-      : resolved;
+    return resolved === null || resolved.attribute === null || !isStoredAndShown(resolved.attribute) ? null : resolved;
   });
+}
+
+/** What is computed on request is not stored, so it can not be looked for. */
+function isStoredAndShown({ returned }: AttributeModel): boolean {
+  return returned !== 'never' && returned !== 'request';
 }
 
 /** The filter of a PATCH path: `type eq "work"` within `emails[...]`. */

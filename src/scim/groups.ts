@@ -1,10 +1,12 @@
 /** /Groups: the group's own attributes as a document, its members as a change that never reads the others. */
+import type { RollcallError } from '../core/errors.ts';
 import { newId } from '../core/ids.ts';
 import type { Db, TenantTx } from '../db/db.ts';
 import type { PushedGroup, Pushes } from '../reconciliation/reconciliation.ts';
 import { tell, type EventName } from './events.ts';
 import { readKey, sameJson, type JsonObject } from './json.ts';
 import { MemberChange } from './member-change.ts';
+import { findUnknown } from './members-store.ts';
 import { normalizeResource } from './normalize.ts';
 import { applyPatch, readOperations } from './patch.ts';
 import { etagOf, locationOf, presentResource } from './present.ts';
@@ -12,6 +14,7 @@ import { readProjection, shows, type Projection } from './projection.ts';
 import { checkIfMatch, isNotModified, type ResourceHandlers, type ScimAnswer, type ScimRequest } from './request.ts';
 import { groupModel } from './schema-model.ts';
 import { badRequest } from './scim-error.ts';
+import { readSettings } from './settings.ts';
 import { readMemberFacts, readObject, type StoredObject } from './store.ts';
 import { keepExternalId, requiredText, textOrNull } from './users.ts';
 import { writeTenant } from './write.ts';
@@ -146,8 +149,30 @@ async function changeMembers(
   if (members.isEmpty) return false;
   const { result } = members;
   if (members.namesReplacement && 'replace' in result) await guardReplacement(tx, request, anchor, result.replace);
-  const { added, removed } = await pushes.changeMembers(tx, request.context, anchor, result);
+  const isStrict = readSettings(request.settings).strictMembers;
+  if (isStrict && members.foreign.size > 0) throw unknownMembers(members.foreign.size, [...members.foreign]);
+  // asked in the same breath as the change, unless the answer decides about it
+  const asked = findUnknown(tx, request.context, 'replace' in result ? result.replace : result.add);
+  if (isStrict) await refuseUnknown(asked);
+  const [{ added, removed }, { count, examples }] = await Promise.all([
+    pushes.changeMembers(tx, request.context, anchor, result),
+    asked,
+  ]);
+  if (count > 0) {
+    request.note(`${count} members are not there yet and join when they arrive, e.g. "${examples[0] ?? ''}".`);
+  }
   return added + removed > 0;
+}
+
+async function refuseUnknown(asked: ReturnType<typeof findUnknown>): Promise<void> {
+  const { count, examples } = await asked;
+  if (count > 0) throw unknownMembers(count, examples);
+}
+
+/** Okta does not repeat what was taken: a connection that is strict refuses, so that somebody sees it (rule 4). */
+function unknownMembers(count: number, examples: readonly string[]): RollcallError {
+  const named = examples.slice(0, 5).map((id) => `"${id}"`);
+  return badRequest('invalidValue', `${count} members are not known in this connection, e.g. ${named.join(', ')}.`);
 }
 
 /**

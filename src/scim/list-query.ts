@@ -54,7 +54,7 @@ function readCursorCount(text: string | undefined): number {
 function readSortBy(model: ResourceModel, text: string | undefined): AttributePath | null {
   if (text === undefined || text.trim() === '') return null;
   const name = resolveName(model, text.trim());
-  if (name === null || name.attribute === null || name.attribute.returned === 'never') {
+  if (name === null || name.attribute === null || ['never', 'request'].includes(name.attribute.returned)) {
     throw badRequest('invalidPath', `There is no attribute "${text.slice(0, 100)}" to sort by.`);
   }
   // RFC 7644 section 3.4.2.3: of a complex attribute a sub-attribute is named; of a list, its value goes without saying

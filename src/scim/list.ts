@@ -6,6 +6,7 @@ import type { JsonObject } from './json.ts';
 import type { ListMarks } from './list-marks.ts';
 import { readListQuery, type ListQuery } from './list-query.ts';
 import { presentResource } from './present.ts';
+import { withPortal } from './portal.ts';
 import { shows } from './projection.ts';
 import type { Handler, ScimRequest } from './request.ts';
 import { printPath, type ResourceModel } from './schema-model.ts';
@@ -192,7 +193,7 @@ async function countAll({ tx, deps, model, request, where }: Reading): Promise<n
   return marked?.total ?? countObjects(tx, request.context, model, { where, afterAnchor: null });
 }
 
-function readObjects(
+async function readObjects(
   { tx, model, request, query, sort }: Reading,
   page: {
     readonly where: Fragment | null;
@@ -201,11 +202,12 @@ function readObjects(
     readonly limit: number;
   },
 ): Promise<StoredObject[]> {
-  return readPage(tx, request.context, model, {
+  const objects = await readPage(tx, request.context, model, {
     ...page,
     orderBy: sort === null ? null : orderSql(tx.sql, sort, query.isDescending),
     relations: shows(query.projection, model.kind === 'user' ? 'groups' : 'members'),
   });
+  return withPortal(tx, request.context, query.projection, objects);
 }
 
 function both({ sql }: TenantTx, left: Fragment | null, right: Fragment | null): Fragment | null {

@@ -13,6 +13,7 @@ import {
   type Attribute,
   type SchemaDefinition,
 } from './definitions.ts';
+import { portalAttributes, portalUrn, type OwnAttribute } from './portal-schema.ts';
 
 export type AttributeType =
   | 'string'
@@ -117,13 +118,23 @@ function attributesOf(definition: SchemaDefinition): AttributeModel[] {
 
 const enterprise: ExtensionModel = { urn: enterpriseUrn, attributes: byName(attributesOf(enterpriseDefinition)) };
 
+/** Read-only and computed: no definition checks what no client writes. */
+function own({ name, type, isMultiValued, sub = [] }: OwnAttribute): AttributeModel {
+  return common(name, type, { isMultiValued: isMultiValued === true, returned: 'request', sub: byName(sub.map(own)) });
+}
+
+const portal: ExtensionModel = { urn: portalUrn, attributes: byName(portalAttributes.map(own)) };
+
 export const userModel: ResourceModel = {
   kind: 'user',
   name: 'User',
   endpoint: 'Users',
   urn: coreUserUrn,
   attributes: byName([...commonAttributes, ...attributesOf(userDefinition)]),
-  extensions: new Map([[enterpriseUrn.toLowerCase(), enterprise]]),
+  extensions: new Map([
+    [enterpriseUrn.toLowerCase(), enterprise],
+    [portalUrn.toLowerCase(), portal],
+  ]),
 };
 
 export const groupModel: ResourceModel = {
@@ -149,6 +160,8 @@ export function resolveName(model: ResourceModel, text: string): ResolvedName | 
   const core = resolveIn(model.attributes, null, name);
   if (core !== null) return core;
   for (const extension of model.extensions.values()) {
+    // computed ones are named in full: nobody sends them by accident
+    if (extension.urn === portalUrn) continue;
     const found = resolveIn(extension.attributes, extension.urn, name);
     if (found !== null) return found;
   }

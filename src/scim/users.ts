@@ -1,16 +1,20 @@
 /** /Users: each write reads and locks one row, computes, and hands the result to Pushes, in one transaction. */
+import { isRollcallError, RollcallError } from '../core/errors.ts';
 import { newId } from '../core/ids.ts';
-import type { Db } from '../db/db.ts';
+import type { Db, TenantTx } from '../db/db.ts';
 import type { PushedUser, Pushes, Written } from '../reconciliation/reconciliation.ts';
 import { flatten } from './attributes.ts';
 import { tell, type EventName } from './events.ts';
 import { sameJson, readKey, type JsonObject } from './json.ts';
 import { normalizeResource } from './normalize.ts';
 import { applyPatch, readOperations } from './patch.ts';
+import { withPortal } from './portal.ts';
 import { etagOf, locationOf, presentResource } from './present.ts';
 import { readProjection, shows, type Projection } from './projection.ts';
 import { checkIfMatch, isNotModified, type ResourceHandlers, type ScimAnswer, type ScimRequest } from './request.ts';
 import { userModel } from './schema-model.ts';
+import { readSettings } from './settings.ts';
+import { findInactive } from './users-store.ts';
 import { readObject, type StoredObject } from './store.ts';
 import { writeTenant } from './write.ts';
 
@@ -53,9 +57,12 @@ export function createUsers(resources: Resources): ResourceHandlers {
 
 async function getUser(db: Db, request: ScimRequest): Promise<ScimAnswer> {
   const projection = projectionOf(request);
-  const object = await db.tenant(request.context.tenantId, (tx) =>
-    readObject(tx, request.context, userModel, request.id, { relations: shows(projection, 'groups') }),
-  );
+  const object = await db.tenant(request.context.tenantId, async (tx) => {
+    const found = await readObject(tx, request.context, userModel, request.id, {
+      relations: shows(projection, 'groups'),
+    });
+    return showPortal(tx, request, projection, found);
+  });
   if (isNotModified(request, object.version)) return { status: 304, headers: { ETag: etagOf(object.version) } };
   return answer(200, request, object, projection);
 }
@@ -66,13 +73,44 @@ async function createUser({ db, pushes }: Resources, request: ScimRequest): Prom
   const projection = projectionOf(request);
   const document = keepActive({ active: true }, normalizeResource(userModel, request.body));
   const anchor = newId();
-  const written = await writeTenant(db, context.tenantId, async (tx) => {
-    const result = await pushes.writeUser(tx, context, toPushedUser(anchor, document), 'new');
-    tell(tx, request, { model: userModel, name: 'create', anchor, before: null, after: document });
-    return result;
-  });
-  const created = answer(201, request, toObject(anchor, document, written, []), projection);
+  let object: StoredObject;
+  try {
+    object = await writeTenant(db, context.tenantId, async (tx) => {
+      const written = await pushes.writeUser(tx, context, toPushedUser(anchor, document), 'new');
+      tell(tx, request, { model: userModel, name: 'create', anchor, before: null, after: document });
+      return showPortal(tx, request, projection, toObject(anchor, document, written, []));
+    });
+  } catch (error) {
+    if (!isRollcallError(error, 'conflict')) throw error;
+    return answerDuplicate({ db, pushes }, request, document, error);
+  }
+  const created = answer(201, request, object, projection);
   return { ...created, headers: { ...created.headers, Location: locationOf(userModel, anchor, request.base) } };
+}
+
+/** Rule 9: an inactive user of this connection who has the name is named as the cause, or taken back. */
+async function answerDuplicate(
+  resources: Resources,
+  request: ScimRequest,
+  document: JsonObject,
+  conflict: RollcallError,
+): Promise<ScimAnswer> {
+  const { context, settings } = request;
+  const inactive = await resources.db.tenant(context.tenantId, (tx) =>
+    findInactive(tx, context, requiredText(document, 'userName')),
+  );
+  if (inactive === null) throw conflict;
+  if (readSettings(settings).inactiveDuplicate === 'reactivate') {
+    const given = { ...document, active: readKey(request.body, 'active') === undefined ? true : document['active'] };
+    return changeUser(resources, { ...request, id: inactive, ifMatch: undefined }, 'put', (before) =>
+      keepExternalId(request.body, before, given as JsonObject),
+    );
+  }
+  throw new RollcallError(
+    'conflict',
+    `A user with this userName is there already and is inactive: ${inactive}. Activate that one by PATCH.`,
+    { cause: conflict },
+  );
 }
 
 /** Reads and locks the user, computes the new document, writes it unless nothing changed. */
@@ -91,13 +129,23 @@ async function changeUser(
     });
     checkIfMatch(request, before.version);
     const document = keepActive(before.resource, compute(before.resource));
-    if (sameJson(before.resource, document)) return before;
+    if (sameJson(before.resource, document)) return showPortal(tx, request, projection, before);
     const pushed = toPushedUser(before.anchor, document);
     const written = await pushes.writeUser(tx, context, pushed, { version: before.version });
     tell(tx, request, { model: userModel, name, anchor: before.anchor, before: before.resource, after: document });
-    return toObject(before.anchor, document, written, before.relations);
+    return showPortal(tx, request, projection, toObject(before.anchor, document, written, before.relations));
   });
   return answer(200, request, changed, projection);
+}
+
+async function showPortal(
+  tx: TenantTx,
+  request: ScimRequest,
+  projection: Projection,
+  object: StoredObject,
+): Promise<StoredObject> {
+  const [shown = object] = await withPortal(tx, request.context, projection, [object]);
+  return shown;
 }
 
 function projectionOf(request: ScimRequest): Projection {

@@ -5,6 +5,7 @@ import { fakePushes } from './fake-pushes.ts';
 import { startScimServer, type Client, type ScimServer } from './scim-server.ts';
 import { createGroup, createUser, idsOf, memberIds } from './steps.ts';
 
+const enterpriseUrn = 'urn:ietf:params:scim:schemas:extension:enterprise:2.0:User';
 const database = useDatabase();
 let server: ScimServer;
 beforeAll(async () => {
@@ -57,8 +58,50 @@ describe('bulk', () => {
       { method: 'POST', path: '/Groups', bulkId: 'd', data: { displayName: 'D', members: [{ value: 'bulkId:e' }] } },
       { method: 'POST', path: '/Groups', bulkId: 'e', data: { displayName: 'E', members: [{ value: 'bulkId:d' }] } },
     ]);
-    expect(results.map(({ status }) => status)).toEqual(['201', '409', '409', '204', '405', '400', '409', '409']);
+    expect(results.map(({ status }) => status)).toEqual(['201', '409', '409', '204', '405', '400', '201', '201']);
     expect(results[1]?.response).toMatchObject({ status: '409', scimType: 'uniqueness' });
+  });
+
+  it('resolves references that lead in a circle, and takes back what waited for something that failed', async () => {
+    const client = await server.connect();
+    const group = (bulkId: string, ...refs: string[]) => ({
+      method: 'POST',
+      path: '/Groups',
+      bulkId,
+      data: { displayName: bulkId, members: refs.map((ref) => ({ value: `bulkId:${ref}` })) },
+    });
+    const managed = (bulkId: string, manager: string) => ({
+      method: 'POST',
+      path: '/Users',
+      bulkId,
+      data: { userName: bulkId, [enterpriseUrn]: { manager: { value: `bulkId:${manager}` } } },
+    });
+    const results = await bulk(client, [
+      group('a', 'b', 'u'),
+      group('b', 'c'),
+      group('c', 'a'),
+      post('u', 'in-a'),
+      managed('x', 'y'),
+      managed('y', 'x'),
+    ]);
+    expect(results.map(({ status }) => status)).toEqual(['201', '201', '201', '201', '201', '201']);
+    const ids = results.map((result) => result.location?.split('/').at(-1) ?? '');
+    const [a = '', b = '', c = '', u = '', x = '', y = ''] = ids;
+    expect(new Set(await memberIds(client, a))).toEqual(new Set([b, u]));
+    expect(await memberIds(client, b)).toEqual([c]);
+    expect(await memberIds(client, c)).toEqual([a]);
+    const managerOf = async (id: string) => (await client.send('GET', `/Users/${id}`)).body[enterpriseUrn];
+    expect(await managerOf(x)).toMatchObject({ manager: { value: y } });
+    expect(await managerOf(y)).toMatchObject({ manager: { value: x } });
+
+    await createUser(client, 'taken');
+    const failing = await bulk(client, [
+      { ...managed('p', 'q'), data: { ...managed('p', 'q').data, userName: 'fresh' } },
+      { ...managed('q', 'p'), data: { ...managed('q', 'p').data, userName: 'taken' } },
+    ]);
+    expect(failing.map(({ status }) => status)).toEqual(['409', '409']);
+    const fresh = await client.send('GET', '/Users', { query: { filter: 'userName eq "fresh"' } });
+    expect(fresh.body['totalResults']).toBe(0);
   });
 
   it('stops after as many faults as failOnErrors says', async () => {

@@ -9,6 +9,7 @@ import { RollcallError } from '../../core/errors.ts';
 import { describeInputFault, inputFaults, type InputFault } from '../../core/input-faults.ts';
 import { guardLimitsSchema, mappingSchema, policySchema } from '../../core/policy.ts';
 import { grantableRoles } from '../../core/roles.ts';
+import { scimSettingsSchema } from '../../core/scim-settings.ts';
 import { connectionKinds, correlationKeys, type ConnectionKind } from '../../core/vocabulary.ts';
 
 const target = {
@@ -112,10 +113,9 @@ export function faultsIn(section: string, error: z.ZodError, schema: z.ZodType):
   return inputFaults(error, schema).map((fault) => ({ ...fault, path: [section, ...fault.path] }));
 }
 
-/** A connection that is pushed to has none. */
-export function requireNoSettings(value: unknown): unknown {
-  const schema = z.strictObject({});
-  const parsed = schema.safeParse(value);
+/** Of a connection that is pushed to: no connector of its own checks them. */
+export function parseScimSettings(value: unknown): unknown {
+  const parsed = scimSettingsSchema.safeParse(value);
   if (parsed.success) return parsed.data;
-  throw faultyDocument(faultsIn('settings', parsed.error, schema));
+  throw faultyDocument(faultsIn('settings', parsed.error, scimSettingsSchema));
 }

@@ -17,7 +17,7 @@ import {
   faultsOfSections,
   faultyDocument,
   parseConnectionDocument,
-  requireNoSettings,
+  parseScimSettings,
   type ConnectionDocument,
 } from './connection-document.ts';
 import {
@@ -307,7 +307,7 @@ function checkDocument(deps: ConnectionsDeps, document: ConnectionDocument, with
   if (connector === undefined) {
     if (document.kind !== 'scim')
       throw new RollcallError('invalid_input', `Connections of kind ${document.kind} are not available yet.`);
-    return { settings: requireNoSettings(document.settings), secrets: {} };
+    return { settings: parseScimSettings(document.settings), secrets: {} };
   }
   const settings = connector.settingsSchema.safeParse(document.settings);
   const secrets = withSecrets
