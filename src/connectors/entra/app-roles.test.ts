@@ -130,6 +130,19 @@ describe('a delta read', () => {
   });
 });
 
+test('one user read now has its app roles among its groups, by name or through a direct group', async () => {
+  const { tenant, enterpriseApp } = harness.simulator;
+  const editor = enterpriseApp.addRole('Editor');
+  const [first = '', second = ''] = people;
+  enterpriseApp.assign(admin, first, 'User');
+  enterpriseApp.assign(editor, team, 'Group');
+  tenant.addMember(team, second);
+  const groupsOf = async (anchor: string) => (await harness.find({ anchor }, { settings }))[0]?.groups;
+  expect(await groupsOf(first)).toEqual([anchorOf(admin)]);
+  expect(await groupsOf(second)).toEqual([team, anchorOf(editor)]);
+  expect((await harness.find({ anchor: second }))[0]?.groups).toEqual([team]);
+});
+
 test('absent roles are proven by the application itself; ones no longer asked for are out of scope', async () => {
   const gone = anchorOf('11111111-1111-4111-8111-111111111111');
   const groups = [anchorOf(admin), gone, team];

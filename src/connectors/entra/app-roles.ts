@@ -29,6 +29,8 @@ export type AppRoles = {
   readonly mark: AppRolesMark;
   readonly roles: number;
   readonly assignments: number;
+  /** Anchors of the roles of a user who is a direct member of these groups. */
+  rolesOf(user: string, groups: readonly string[]): string[];
   /** Tells of a group that the round showed: its members may have changed. */
   noteGroup(anchor: string): void;
   /** To be asked for after the groups. */
@@ -142,6 +144,10 @@ export async function openAppRoles(session: GraphSession, appId: string): Promis
     mark,
     roles: application.roles.length,
     assignments,
+    rolesOf: (user, groups) =>
+      [...roles.values()]
+        .filter((role) => role.users.has(user) || groups.some((group) => role.groups.has(group)))
+        .map((role) => role.object.anchor),
     noteGroup: (anchor) => {
       if (assigned.has(anchor)) touched.add(anchor);
     },

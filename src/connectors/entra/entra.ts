@@ -68,7 +68,8 @@ export function entraConnector(dependencies: EntraDependencies): Connector<Entra
       request.signal.throwIfAborted();
       const session = openGraphSession(dependencies, request, testEndurance);
       try {
-        return await readUser(session, selectProperties(request.settings, request.attributes), reference);
+        const selection = selectProperties(request.settings, request.attributes);
+        return await readUser(session, selection, reference, request.settings.appRolesOf);
       } finally {
         session.close();
       }

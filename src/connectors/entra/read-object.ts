@@ -4,6 +4,7 @@
  */
 import { RollcallError } from '../../core/errors.ts';
 import type { FoundObject, ObjectReference } from '../contract/contract.ts';
+import { openAppRoles } from './app-roles.ts';
 import { checkLink, isGuid, placeOf, type PageItem } from './delta-page.ts';
 import type { GraphSession, JsonObject } from './graph-session.ts';
 import { userObject } from './objects.ts';
@@ -16,6 +17,7 @@ export async function readUser(
   session: GraphSession,
   selection: Selection,
   reference: ObjectReference,
+  appRolesOf?: string,
 ): Promise<FoundObject[]> {
   const filter = filterOf(reference);
   if (filter === null) return [];
@@ -23,11 +25,13 @@ export async function readUser(
   const url = `${session.graphUrl}/v1.0/users?$filter=${encodeURIComponent(filter)}&$select=${select}&$top=10`;
   const body = await session.getPage(url);
   const found: FoundObject[] = [];
+  const appRoles = appRolesOf === undefined ? null : await openAppRoles(session, appRolesOf);
   for (const raw of body['value'] as readonly unknown[]) {
     const item = itemOf(raw);
     const object = item === null ? null : userObject(item);
     if (item === null || object === null) throw unreadable();
-    found.push({ object, groups: await groupsOf(session, item.id) });
+    const groups = await groupsOf(session, item.id);
+    found.push({ object, groups: [...groups, ...(appRoles?.rolesOf(item.id, groups) ?? [])] });
   }
   return found;
 }

@@ -7,6 +7,8 @@ import type {
   CredentialEnd,
   Cursor,
   DirectoryEvent,
+  FoundObject,
+  ObjectReference,
   TestStep,
 } from '../../../src/connectors/contract/contract.ts';
 import type { ObjectKind } from '../../../src/core/vocabulary.ts';
@@ -85,6 +87,7 @@ export type Harness = {
     anchors: readonly string[],
     options?: ReadOptions,
   ): Promise<Map<string, AbsenceVerdict['verdict']>>;
+  find(reference: ObjectReference, options?: ReadOptions): Promise<readonly FoundObject[]>;
   credentialEnds(options?: ReadOptions): Promise<readonly CredentialEnd[]>;
   stop(): Promise<void>;
 };
@@ -157,6 +160,7 @@ export async function startHarness(options: HarnessOptions = {}): Promise<Harnes
       }
       return verdicts;
     },
+    find: async (reference, given = {}) => connector.readObject(requestOf(given), reference),
     credentialEnds: async (given = {}) => (await connector.credentialEnds?.(requestOf(given))) ?? [],
     stop: async () => simulator.stop(),
   };
