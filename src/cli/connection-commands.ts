@@ -114,13 +114,14 @@ function addWriteCommands(connections: Command, context: CommandContext): void {
     });
   connections
     .command('pause <connection>')
-    .description('stops scheduled runs; plans can still be made')
+    .description('stops scheduled runs, and the one under way at its next chunk; plans can still be made')
     .requiredOption('--reason <text>', 'shown wherever the connection is')
     .action(async (reference: string, options: { readonly reason: string }, command: Command) => {
       await inTenant(context, command, async ({ office, tenantId, output }) => {
         const { id, name } = await office.reconciliation.findConnection(tenantId, reference);
-        await office.reconciliation.pauseConnection(actor, tenantId, id, options.reason);
-        printObject(environment, output, { id, status: 'paused' }, `${name} is paused.`);
+        const { stopped } = await office.reconciliation.pauseConnection(actor, tenantId, id, options.reason);
+        const words = [`${name} is paused.`, ...stopped.map((run) => `Run ${run.runId}: ${run.message}`)];
+        printObject(environment, output, { id, status: 'paused', stopped }, words.join('\n'));
       });
     });
   connections

@@ -318,11 +318,11 @@ function addRunsCommands(runs: Command, context: CommandContext): void {
     });
   runs
     .command('cancel <run>')
-    .description('stops a queued or running run at its next transaction')
+    .description('stops a queued or running run; one that applies ends its chunk first and says how much it did')
     .action(async (id: string, _options: unknown, command: Command) => {
       await inTenant(context, command, async (at) => {
-        await at.office.reconciliation.cancelRun(at.tenantId, runIdOf(id), actor);
-        printObject(environment, at.output, { runId: id, status: 'canceled' }, `Run ${id} is canceled.`);
+        const stopped = await at.office.reconciliation.cancelRun(at.tenantId, runIdOf(id), actor);
+        printObject(environment, at.output, { ...stopped, status: 'canceled' }, stopped.message);
       });
     });
 }

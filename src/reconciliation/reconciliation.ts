@@ -35,6 +35,7 @@ import { listHeldLinks, releaseLinks, type HeldFilter, type HeldLink } from './u
 import { approveRun, type Approval, type Approved } from './run/approvals.ts';
 import { requestUndo, type UndoRequest } from './undo/undo.ts';
 import { executeRun, type ExecuteOptions, type RunDeps } from './run/run.ts';
+import type { Stopped } from './run/stop-run.ts';
 import { createRunWatcher, type RunState } from './run/watch-runs.ts';
 import { selectRun, selectRuns, type RunFilter, type RunSummary } from './run/runs-store.ts';
 
@@ -49,6 +50,7 @@ export type { Expectation, PushContext, PushedGroup, PushedUser, Pushes, Written
 export type { Approval, Approved } from './run/approvals.ts';
 export type { RunRequest } from './run/requests.ts';
 export type { ExecuteOptions, Progress, RunDeps } from './run/run.ts';
+export type { Stopped } from './run/stop-run.ts';
 export type { RunFilter, RunSummary } from './run/runs-store.ts';
 export { createScheduledRuns, setNextSlots } from './run/scheduled-runs.ts';
 export { sweepStages } from './mirror/stage.ts';
@@ -60,7 +62,13 @@ export type Reconciliation = {
   /** By id or name; throws not_found. */
   findConnection(tenantId: TenantId, idOrName: string): Promise<Connection>;
   exportConnection(tenantId: TenantId, id: ConnectionId): Promise<Record<string, unknown>>;
-  pauseConnection(actor: string, tenantId: TenantId, id: ConnectionId, reason: string): Promise<unknown>;
+  /** Stops runs under way that would apply something, at the edge of a chunk. */
+  pauseConnection(
+    actor: string,
+    tenantId: TenantId,
+    id: ConnectionId,
+    reason: string,
+  ): Promise<{ readonly stopped: readonly Stopped[] }>;
   resumeConnection(actor: string, tenantId: TenantId, id: ConnectionId): Promise<{ readonly heldLinks: number }>;
   testConnection(
     tenantId: TenantId,
@@ -81,7 +89,7 @@ export type Reconciliation = {
   /** Of one undo or of one user; returns how many, throws not_found for none. */
   releaseLinks(actor: string, tenantId: TenantId, filter: HeldFilter): Promise<number>;
   discardRun(tenantId: TenantId, runId: RunId, actor: string): Promise<void>;
-  cancelRun(tenantId: TenantId, runId: RunId, actor: string): Promise<void>;
+  cancelRun(tenantId: TenantId, runId: RunId, actor: string): Promise<Stopped>;
   listRuns(tenantId: TenantId, filter: RunFilter): Promise<RunSummary[]>;
   /** Throws not_found. */
   getRun(tenantId: TenantId, runId: RunId): Promise<RunSummary>;

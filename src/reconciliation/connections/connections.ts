@@ -4,7 +4,7 @@ import { z } from 'zod';
 import { recordEvent } from '../../audit/audit.ts';
 import type { Connector, TestStep } from '../../connectors/contract/contract.ts';
 import { RollcallError } from '../../core/errors.ts';
-import { newId, type ConnectionId, type TenantId } from '../../core/ids.ts';
+import { newId, type ConnectionId, type RunId, type TenantId } from '../../core/ids.ts';
 import { compileMapper } from '../../core/mapping.ts';
 import { mappingSchema, policySchema, type Mapping, type Policy } from '../../core/policy.ts';
 import { isWithinCeiling } from '../../core/roles.ts';
@@ -37,6 +37,7 @@ import {
   type RoleMappingRow,
 } from './connections-store.ts';
 import { queueObjectRun } from '../run/object-runs.ts';
+import { endRunsOf, settleStopped, type Stopped } from '../run/stop-run.ts';
 import { resolveOrganization, wantedMappings } from './role-mapping-targets.ts';
 import { pushedMappings } from '../push/pushed-mappings.ts';
 import { noQuarantine } from './quarantine.ts';
@@ -189,14 +190,17 @@ export function exportConnection(
   });
 }
 
-export function pauseConnection(
+export async function pauseConnection(
   deps: ConnectionsDeps,
   actor: string,
   tenantId: TenantId,
   id: ConnectionId,
   reason: string,
-): Promise<unknown> {
-  return setStatus(deps, actor, tenantId, id, 'paused', reason);
+): Promise<{ readonly stopped: readonly Stopped[] }> {
+  const { ended } = await setStatus(deps, actor, tenantId, id, 'paused', reason);
+  const stopped: Stopped[] = [];
+  for (const runId of ended) stopped.push(await settleStopped(deps.db, tenantId, runId, `Paused by ${actor}`));
+  return { stopped };
 }
 
 export function resumeConnection(
@@ -215,18 +219,20 @@ function setStatus(
   id: ConnectionId,
   status: 'active' | 'paused',
   reason: string | null,
-): Promise<{ readonly heldLinks: number }> {
+): Promise<{ readonly heldLinks: number; readonly ended: readonly RunId[] }> {
   return deps.db.tenant(tenantId, async (tx) => {
     const row = await mustFind(tx, id);
     const nextRunAt =
       status === 'active' && row.cron !== null ? deps.nextSlot(row.cron, row.timeZone, deps.now()) : null;
+    // before the connection itself: runs are locked before connections everywhere
+    const ended = status === 'paused' ? await endRunsOf(tx, id) : [];
     await updateConnectionRow(tx, id, { ...noQuarantine, status, statusReason: reason, nextRunAt });
     // pushes of the pause wrote the mirror only
     if (row.kind === 'scim' && status === 'active' && row.status !== 'active')
       await queueObjectRun(tx, id, row.version);
     const action = status === 'active' ? 'connection.resumed' : 'connection.paused';
     await recordEvent(tx, { actor, action, target: `connection:${id}`, details: { reason } });
-    return { heldLinks: await countHeldLinks(tx, id) };
+    return { heldLinks: await countHeldLinks(tx, id), ended };
   });
 }
 

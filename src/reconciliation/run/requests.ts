@@ -6,6 +6,7 @@ import type { RunMode } from '../../core/vocabulary.ts';
 import type { Db } from '../../db/db.ts';
 import { mustFind } from '../connections/connections.ts';
 import { requireUnpaused } from './refusals.ts';
+import { endRun, settleStopped, type Stopped } from './stop-run.ts';
 import { insertRun, lockWaiting } from './runs-store.ts';
 
 export type RunRequest = {
@@ -87,15 +88,12 @@ export function discardRun(db: Db, tenantId: TenantId, runId: RunId, actor: stri
   });
 }
 
-/** Stops a queued or running run at its next transaction: the fence refuses it. */
-export function cancelRun(db: Db, tenantId: TenantId, runId: RunId, actor: string): Promise<void> {
-  return db.tenant(tenantId, async (tx) => {
-    const result = await tx.sql`
-      update runs set status = 'canceled', finished_at = now()
-      where tenant_id = ${tenantId} and id = ${runId} and status in ('queued', 'running')`;
-    if (result.count === 0) throw new RollcallError('run_state', `Run ${runId} is neither queued nor running.`);
-    await tx.sql`
-      update changes set state = 'skipped' where tenant_id = ${tenantId} and run_id = ${runId} and state in ('planned', 'held')`;
+/** Stops a queued or running run; one that applies ends its chunk first, and says how much it did. */
+export async function cancelRun(db: Db, tenantId: TenantId, runId: RunId, actor: string): Promise<Stopped> {
+  await db.tenant(tenantId, async (tx) => {
+    const isEnded = await endRun(tx, runId);
+    if (!isEnded) throw new RollcallError('run_state', `Run ${runId} is neither queued nor running.`);
     await recordEvent(tx, { actor, action: 'run.canceled', target: `run:${runId}` });
   });
+  return settleStopped(db, tenantId, runId, `Canceled by ${actor}`);
 }

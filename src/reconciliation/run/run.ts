@@ -20,6 +20,7 @@ import { decisionContext } from '../plan/decision-context.ts';
 import { judgePlan, type Judgment, type PlanOfRun } from '../plan/judge.ts';
 import { startHeartbeat } from './heartbeat.ts';
 import { trackProgress } from './progress.ts';
+import { skipRowsOfStopped } from './stop-run.ts';
 import { measureReading, type ReadingCounts } from '../mirror/measure.ts';
 import { mergeStage, type MirrorCounts } from '../mirror/mirror.ts';
 import { chooseComparison, comparisonSchema, noteCompared, type Comparison } from '../plan/comparison.ts';
@@ -331,7 +332,10 @@ class LiveRun {
       if (isOurs && isStopping) return;
       if (isOurs) throw error;
     } else if (isOurs) isOurs = await this.#deps.db.tenant(this.#run.tenantId, (tx) => beat(tx, this.#run));
-    if (!isOurs) return this.#log.warn({ err: error }, 'run stopped: no longer ours');
+    if (!isOurs) {
+      this.#log.warn({ err: error }, 'run stopped: no longer ours');
+      return this.#deps.db.tenant(this.#run.tenantId, (tx) => skipRowsOfStopped(tx, this.#run.id));
+    }
     const known =
       error instanceof RollcallError ? error : new RollcallError('internal', describeError(error), { cause: error });
     this.#log.error({ err: error, phase: this.#phase }, 'run failed');

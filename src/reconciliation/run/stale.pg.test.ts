@@ -190,8 +190,9 @@ describe('a run that is canceled while it reads', () => {
     engine.directory.put({ id: 'p1', department: 'Sales' });
     const runId = await request(engine);
     const before = await mirrorVersion(engine);
-    engine.directory.beforeEvent = (index) =>
-      index === 5 ? engine.reconciliation.cancelRun(engine.tenantId, runId, 'test') : Promise.resolve();
+    engine.directory.beforeEvent = async (index) => {
+      if (index === 5) await engine.reconciliation.cancelRun(engine.tenantId, runId, 'test');
+    };
     expect((await execute(engine, runId)).status).toBe('canceled');
     expect(await mirrorVersion(engine)).toEqual(before);
     engine.directory.beforeEvent = () => Promise.resolve();
