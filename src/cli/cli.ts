@@ -14,6 +14,7 @@ import { addDoctorCommand } from './doctor.ts';
 import { exitCodeOf, exitCodes, type ExitCode } from './exit-codes.ts';
 import { outputFormats } from './output.ts';
 import { addPeopleCommands } from './people-commands.ts';
+import { addExplainCommands } from './explain-commands.ts';
 import { addRunCommands } from './run-commands.ts';
 import { addScimCommands } from './scim-commands.ts';
 import { addTenantCommands } from './tenant-commands.ts';
@@ -72,6 +73,7 @@ export function buildProgram(context: CommandContext): Command {
   addScimCommands(program, context);
   addUndoCommands(program, context);
   addPeopleCommands(program, context);
+  addExplainCommands(program, context);
   addDoctorCommand(program, context);
   return program;
 }

@@ -3,11 +3,12 @@ import type { Command } from 'commander';
 import { RollcallError } from '../core/errors.ts';
 import { isUuid } from '../core/ids.ts';
 import type { CaseStatus } from '../core/vocabulary.ts';
-import type { Case, Change, Explanation, Resolution } from '../reconciliation/reconciliation.ts';
+import type { Case, Resolution } from '../reconciliation/reconciliation.ts';
 import type { UserSummary } from '../users/users.ts';
 import { inTenant, parseCount, readPages, type CommandContext } from './context.ts';
-import { formatTime, printObject, printRows, renderTable, type Column } from './output.ts';
-import { describeChange } from './render-plan.ts';
+import { printObject, printRows, type Column } from './output.ts';
+import { addProtectionCommands } from './protection-commands.ts';
+import { renderExplanation } from './render-explanation.ts';
 
 export function addPeopleCommands(program: Command, context: CommandContext): void {
   addUserCommands(program.command('users').description('users of a tenant'), context);
@@ -44,6 +45,7 @@ function addUserCommands(users: Command, context: CommandContext): void {
         printRows(environment, output, rows, userColumns, 'No users.');
       });
     });
+  addProtectionCommands(users, context);
   users
     .command('explain <user>')
     .description('which object, rule and run led to each value and role; by id, username, e-mail address or name')
@@ -53,73 +55,6 @@ function addUserCommands(users: Command, context: CommandContext): void {
         printObject(environment, output, explanation, renderExplanation(explanation, environment.stdout.columns));
       });
     });
-}
-
-const widthForRuns = 140;
-
-export function renderExplanation(explanation: Explanation, terminalWidth?: number): string {
-  const { user } = explanation;
-  const name = user.displayName ?? user.username ?? user.email ?? user.id;
-  const status = user.statusReason === null ? user.status : `${user.status}: ${user.statusReason}`;
-  // a run's id would leave no room for the words; -o json has it
-  const isNarrow = terminalWidth !== undefined && terminalWidth < widthForRuns;
-  const guarded = user.isProtected ? ', out of reach of every directory' : '';
-  return [
-    `${name} (${user.id}), ${status}${guarded}\n`,
-    section(terminalWidth, 'Values', explanation.attributes, [
-      { title: 'attribute', value: (row) => row.attribute },
-      { title: 'value', value: (row) => row.value },
-      { title: 'comes from', value: (row) => row.source },
-    ]),
-    section(terminalWidth, 'Roles', explanation.grants, [
-      { title: 'organization', value: (row) => row.organization },
-      { title: 'role', value: (row) => row.role },
-      { title: 'because', value: (row) => row.because },
-      { title: 'since', value: (row) => formatTime(row.since) },
-    ]),
-    section(terminalWidth, 'Withheld by an exclusion', explanation.withheld, [
-      { title: 'organization', value: (row) => row.organization },
-      { title: 'role', value: (row) => row.role },
-      { title: 'group', value: (row) => row.group },
-    ]),
-    section(terminalWidth, 'Exclusions', explanation.exclusions, [
-      { title: 'organization', value: (row) => row.organization },
-      { title: 'role', value: (row) => row.role ?? 'every role' },
-      { title: 'by', value: (row) => row.by },
-      { title: 'reason', value: (row) => row.reason },
-    ]),
-    section(terminalWidth, 'Directory objects', explanation.links, [
-      { title: 'connection', value: (row) => row.connectionName },
-      { title: 'object', value: (row) => row.locator ?? row.anchor },
-      { title: 'state', value: linkStateWords },
-      { title: 'matched by', value: (row) => row.matchedBy },
-      { title: 'groups', value: (row) => row.groups.join(', ') },
-    ]),
-    section(terminalWidth, 'History, newest first', explanation.history, [
-      { title: 'when', value: (row) => formatTime(row.appliedAt) },
-      { title: 'what', value: describeChange },
-      { title: 'state', value: (row) => row.state },
-      { title: 'why', value: (row) => row.reason },
-      ...(isNarrow ? [] : [{ title: 'run', value: (row: Change) => row.runId }]),
-    ]),
-  ]
-    .filter((part) => part !== '')
-    .join('\n');
-}
-
-/** A hold is named with its reason: it is why no run touches the user. */
-function linkStateWords({ state, reason, isActive }: Explanation['links'][number]): string {
-  const words = state === 'held' && reason !== null ? `held: ${reason}` : state;
-  return isActive ? words : `${words}, disabled there`;
-}
-
-function section<Row>(
-  terminalWidth: number | undefined,
-  title: string,
-  rows: readonly Row[],
-  columns: readonly Column<Row>[],
-): string {
-  return rows.length === 0 ? '' : `${title}\n${renderTable(rows, columns, terminalWidth)}`;
 }
 
 const caseColumns: readonly Column<Case>[] = [

@@ -20,7 +20,10 @@ import {
   updateConnection,
 } from './connections/connections.ts';
 import type { Connection } from './connections/connections-store.ts';
-import { explainUser, type Explanation } from './explain/explain.ts';
+import { listUnmappedGroups, type UnmappedFilter, type UnmappedGroup } from './connections/unmapped-groups.ts';
+import { explainObject, explainUser, type Explanation } from './explain/explain.ts';
+import type { ObjectExplanation } from './explain/explain-object.ts';
+import { provisionObject, type Provisioned, type ProvisionRequest } from './provision/provision.ts';
 import { createPushes } from './push/push.ts';
 import type { Pushes } from './push/push-types.ts';
 import { createReach, type Reach } from './reach.ts';
@@ -35,6 +38,7 @@ import { listHeldLinks, releaseLinks, type HeldFilter, type HeldLink } from './u
 import { approveRun, type Approval, type Approved } from './run/approvals.ts';
 import { requestUndo, type UndoRequest } from './undo/undo.ts';
 import { executeRun, type ExecuteOptions, type RunDeps } from './run/run.ts';
+import { exportRun, type ExportFormat } from './run/export.ts';
 import type { Stopped } from './run/stop-run.ts';
 import { createRunWatcher, type RunState } from './run/watch-runs.ts';
 import { selectRun, selectRuns, type RunFilter, type RunSummary } from './run/runs-store.ts';
@@ -45,7 +49,10 @@ export type { Case, Resolution } from './cases/cases.ts';
 export type { Change, ChangeFilter } from './plan/changes.ts';
 export type { Connectors } from './connections/connections.ts';
 export type { Connection } from './connections/connections-store.ts';
+export type { UnmappedGroup } from './connections/unmapped-groups.ts';
 export type { Explanation } from './explain/explain.ts';
+export type { ExplainStep, ObjectExplanation } from './explain/explain-object.ts';
+export type { Provisioned } from './provision/provision.ts';
 export type { Expectation, PushContext, PushedGroup, PushedUser, Pushes, Written } from './push/push-types.ts';
 export type { Approval, Approved } from './run/approvals.ts';
 export type { RunRequest } from './run/requests.ts';
@@ -95,10 +102,17 @@ export type Reconciliation = {
   getRun(tenantId: TenantId, runId: RunId): Promise<RunSummary>;
   /** States of a run until it rests; null now and then while nothing happens. See `RunWatcher`. */
   watchRun(tenantId: TenantId, runId: RunId, signal: AbortSignal): AsyncIterable<RunState | null>;
+  /** Every change of a run, as the pieces of a file. Throws not_found. */
+  exportRun(tenantId: TenantId, runId: RunId, format: ExportFormat): Promise<AsyncIterable<string>>;
   listChanges(tenantId: TenantId, filter: ChangeFilter): Promise<Change[]>;
 
   /** By id, username, e-mail or full name. */
   explainUser(tenantId: TenantId, idOrName: string): Promise<Explanation>;
+  /** A directory object, linked or not: by immutable id or any name. Changes nothing. */
+  explainObject(tenantId: TenantId, connectionId: ConnectionId, reference: string): Promise<ObjectExplanation>;
+  /** Reads one user from its directory now, decides and applies it. Throws not_found, run_live, connection_state, directory_*. */
+  provisionObject(request: ProvisionRequest): Promise<Provisioned>;
+  listUnmappedGroups(tenantId: TenantId, filter: UnmappedFilter): Promise<UnmappedGroup[]>;
   listCases(tenantId: TenantId, status: CaseStatus): Promise<Case[]>;
   resolveCase(actor: string, tenantId: TenantId, caseId: string, resolution: Resolution): Promise<void>;
 
@@ -109,6 +123,13 @@ export type Reconciliation = {
 export function createReconciliation(deps: RunDeps): Reconciliation {
   const { db } = deps;
   const watcher = createRunWatcher(deps);
+  const getRun = async (tenantId: TenantId, runId: RunId): Promise<RunSummary> => {
+    const run = await db.tenant(tenantId, (tx) => selectRun(tx, runId));
+    if (run !== null) return run;
+    throw new RollcallError('not_found', `There is no run ${runId}.`, {
+      remedy: 'List them with: rollcall runs list',
+    });
+  };
   return {
     createConnection: (actor, tenantId, document) => createConnection(deps, actor, tenantId, document),
     updateConnection: (actor, tenantId, id, document) => updateConnection(deps, actor, tenantId, id, document),
@@ -128,16 +149,14 @@ export function createReconciliation(deps: RunDeps): Reconciliation {
     discardRun: (tenantId, runId, actor) => discardRun(db, tenantId, runId, actor),
     cancelRun: (tenantId, runId, actor) => cancelRun(db, tenantId, runId, actor),
     listRuns: (tenantId, filter) => db.tenant(tenantId, (tx) => selectRuns(tx, filter)),
-    getRun: async (tenantId, runId) => {
-      const run = await db.tenant(tenantId, (tx) => selectRun(tx, runId));
-      if (run !== null) return run;
-      throw new RollcallError('not_found', `There is no run ${runId}.`, {
-        remedy: 'List them with: rollcall runs list',
-      });
-    },
+    getRun,
     watchRun: (tenantId, runId, signal) => watcher.watch(tenantId, runId, signal),
+    exportRun: async (tenantId, runId, format) => exportRun(db, tenantId, await getRun(tenantId, runId), format),
     listChanges: (tenantId, filter) => db.tenant(tenantId, (tx) => selectChanges(tx, filter)),
-    explainUser: (tenantId, idOrName) => explainUser(db, tenantId, idOrName),
+    explainUser: (tenantId, idOrName) => explainUser(deps, tenantId, idOrName),
+    explainObject: (tenantId, connectionId, reference) => explainObject(deps, tenantId, connectionId, reference),
+    provisionObject: (request) => provisionObject(deps, request),
+    listUnmappedGroups: (tenantId, filter) => listUnmappedGroups(db, tenantId, filter),
     listCases: (tenantId, status) => listCases(db, tenantId, status),
     resolveCase: (actor, tenantId, caseId, resolution) => resolveCase(db, actor, tenantId, caseId, resolution),
     pushes: createPushes(deps),

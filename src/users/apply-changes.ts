@@ -73,7 +73,7 @@ async function createUsers(tx: TenantTx, run: ApplyingRun, payload: string): Pro
       select ${tx.tenantId}::uuid, r.id, patch ->> 'username', patch ->> 'username_key', patch ->> 'email', patch ->> 'email_key',
         patch ->> 'display_name', patch ->> 'display_name_key', patch ->> 'given_name', patch ->> 'family_name', patch ->> 'phone',
         patch ->> 'employee_id', patch ->> 'employee_id_key', patch ->> 'department', patch ->> 'job_title', custom,
-        provenance || '{"quotaHome": "first"}', ${run.runId}::uuid, home.id, home.id
+        provenance, ${run.runId}::uuid, home.id, home.id
       from r, home order by seq
       returning id
     )

@@ -5,7 +5,7 @@ import { recordEvent } from '../audit/audit.ts';
 import { RollcallError } from '../core/errors.ts';
 import { newId, type OrganizationId, type UserId } from '../core/ids.ts';
 import { notFound } from '../core/require-id.ts';
-import { userAttributes } from '../core/policy.ts';
+import { userAttributes } from '../core/targets.ts';
 import type { GrantableRole } from '../core/roles.ts';
 import { domainOf } from '../core/text-keys.ts';
 import { databaseErrorCode, type TenantTx } from '../db/db.ts';
@@ -32,6 +32,12 @@ const nobody: StoredFields & { readonly provenance: Record<string, string> } = {
   provenance: {},
 };
 
+/** Who is added to a sub-organization draws there, until a mapping or a person says otherwise. */
+function homeOf({ tenantId }: Principal, { organizationId }: NewUser) {
+  const id = organizationId === (tenantId as string) ? null : organizationId;
+  return { quotaHomeId: id, firstOrganizationId: id };
+}
+
 export async function createUser(tx: TenantTx, principal: Principal, input: NewUser): Promise<User> {
   await requireCurrent(tx, principal, input.organizationId);
   requireOwnLevel(principal, input.role);
@@ -39,7 +45,9 @@ export async function createUser(tx: TenantTx, principal: Principal, input: NewU
   await checkUsername(tx, changes);
   const id = newId<UserId>();
   await refusingTakenUsername(
-    tx.query.insert(users).values({ tenantId: principal.tenantId, id, ...columnsOf(nobody, changes) }),
+    tx.query
+      .insert(users)
+      .values({ tenantId: principal.tenantId, id, ...homeOf(principal, input), ...columnsOf(nobody, changes) }),
   );
   const { actor } = principal;
   await recordEvent(tx, { actor, action: 'user.created', target: `user:${id}`, details: describe(changes) });

@@ -40,7 +40,9 @@ const userBody = summaryBody.omit({ memberships: true }).extend({
   statusReason: textOrNull,
   statusChangedAt: textOrNull,
   provenance: z.record(z.string(), z.string()),
-  quotaHomeId: textOrNull,
+  quotaHomeId: textOrNull.describe('Where the draws count; null is the root. Why stands in provenance.quotaHome.'),
+  protectedReason: textOrNull,
+  protectedBy: textOrNull,
   createdAt: z.string(),
 });
 
@@ -73,7 +75,7 @@ const standingBody = z
 const userOf = (text: string) => requireId<UserId>(text, 'user');
 
 export function usersRoutes(users: Users): Route[] {
-  return [...readRoutes(users), ...writeRoutes(users), ...standingRoutes(users)];
+  return [...readRoutes(users), ...writeRoutes(users), ...standingRoutes(users), quotaHomeRoute(users)];
 }
 
 function readRoutes(users: Users): Route[] {
@@ -142,6 +144,26 @@ function writeRoutes(users: Users): Route[] {
   ];
 }
 
+function quotaHomeRoute(users: Users): Route {
+  return route({
+    method: 'put',
+    path: '/users/:userId/quota-home',
+    summary: "Chooses where a user's draws count; automatic gives the choice back to role mappings.",
+    permission: full,
+    params,
+    body: z.union([z.strictObject({ organizationId: z.uuid() }), z.strictObject({ automatic: z.literal(true) })]),
+    response: userBody,
+    handler: async (input, { principal }) =>
+      users.chooseQuotaHome(
+        principal,
+        userOf(input.params.userId),
+        'automatic' in input.body
+          ? input.body
+          : { organizationId: requireId<OrganizationId>(input.body.organizationId, 'organization') },
+      ),
+  });
+}
+
 function standingRoutes(users: Users): Route[] {
   const act = (
     path: string,
@@ -165,11 +187,11 @@ function standingRoutes(users: Users): Route[] {
     act('/users/:userId/reactivate', 'Re-activates a user whom a person suspended.', (...input) =>
       users.reactivate(...input),
     ),
-    act('/users/:userId/protect', 'Puts a user out of reach of every directory.', (principal, id) =>
-      users.setProtection(principal, id, true),
+    act('/users/:userId/protect', 'Puts a user out of reach of every directory.', (principal, id, change) =>
+      users.setProtection(principal, id, true, change.reason),
     ),
-    act('/users/:userId/unprotect', 'Puts a user back into the reach of directories.', (principal, id) =>
-      users.setProtection(principal, id, false),
+    act('/users/:userId/unprotect', 'Puts a user back into the reach of directories.', (principal, id, change) =>
+      users.setProtection(principal, id, false, change.reason),
     ),
   ];
 }

@@ -65,17 +65,24 @@ export async function setProtection(
   principal: Principal,
   id: UserId,
   isProtected: boolean,
+  reason: string | null,
 ): Promise<User> {
   await requireRecordControl(tx, principal, id);
   await tx.sql`select 1 from users where tenant_id = ${tx.tenantId} and id = ${id} for no key update`;
   const before = await requireUser(tx, id);
   requireVersion(before, undefined);
-  if (before.isProtected === isProtected) return before;
+  if (before.isProtected === isProtected && (!isProtected || before.protectedReason === reason)) return before;
   await tx.query
     .update(users)
-    .set({ isProtected, ...nextVersion() })
+    .set({
+      isProtected,
+      protectedReason: isProtected ? reason : null,
+      protectedBy: isProtected ? principal.actor : null,
+      ...nextVersion(),
+    })
     .where(and(eq(users.tenantId, tx.tenantId), eq(users.id, id)));
-  return announce(tx, principal, id, { event: isProtected ? 'user.protected' : 'user.unprotected', details: {} });
+  const event = isProtected ? 'user.protected' : 'user.unprotected';
+  return announce(tx, principal, id, { event, details: { reason } });
 }
 
 type NewStanding = {

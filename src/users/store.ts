@@ -38,6 +38,8 @@ export type User = Omit<UserSummary, 'memberships'> & {
   /** field or `attributes.<name>` -> `manual` or `connection:<id>`. */
   readonly provenance: Record<string, string>;
   readonly quotaHomeId: OrganizationId | null;
+  readonly protectedReason: string | null;
+  readonly protectedBy: string | null;
   readonly createdAt: string;
 };
 
@@ -230,7 +232,8 @@ export async function selectUser(tx: TenantTx, id: UserId): Promise<User | null>
     select id, username, email, display_name as "displayName", given_name as "givenName", family_name as "familyName",
       phone, employee_id as "employeeId", department, job_title as "jobTitle", attributes, status,
       suspended_by as "suspendedBy", status_reason as "statusReason", status_changed_at::text as "statusChangedAt",
-      is_protected as "isProtected", provenance, quota_home_id as "quotaHomeId", version::float8 as version,
+      is_protected as "isProtected", provenance, quota_home_id as "quotaHomeId",
+      protected_reason as "protectedReason", protected_by as "protectedBy", version::float8 as version,
       created_at::text as "createdAt", updated_at::text as "updatedAt"
     from users where tenant_id = ${tx.tenantId} and id = ${id}`;
   if (row === undefined) return null;

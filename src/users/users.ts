@@ -13,6 +13,7 @@ import type { Db } from '../db/db.ts';
 import type { Page, PageRequest } from '../platform/page.ts';
 import type { Principal } from '../platform/route.ts';
 import { createUser, editUser, type NewUser, type UserEdit } from './edits.ts';
+import { chooseQuotaHome, type QuotaHomeChoice } from './quota-home.ts';
 import { reactivateUser, setProtection, suspendUser, type StandingChange } from './standing.ts';
 import {
   selectDetail,
@@ -25,7 +26,7 @@ import {
 } from './store.ts';
 
 export { applyUserChanges, type ApplyingRun, type UserChange } from './apply-changes.ts';
-export { moveQuotaHomes } from './quota-home.ts';
+export { moveQuotaHomes, type QuotaHomeChoice } from './quota-home.ts';
 export { restoreUsers, type UserRestore } from './restore-users.ts';
 export type { NewUser, UserEdit } from './edits.ts';
 export type { StandingChange } from './standing.ts';
@@ -42,7 +43,9 @@ export type Users = {
   suspend(principal: Principal, userId: UserId, change: StandingChange): Promise<User>;
   reactivate(principal: Principal, userId: UserId, change: StandingChange): Promise<User>;
   /** Puts a user out of reach of every directory, or back into it. */
-  setProtection(principal: Principal, userId: UserId, isProtected: boolean): Promise<User>;
+  setProtection(principal: Principal, userId: UserId, isProtected: boolean, reason?: string): Promise<User>;
+  /** Where the user's draws count: an organization of which it is a member, the root, or whatever mappings say. */
+  chooseQuotaHome(principal: Principal, userId: UserId, choice: QuotaHomeChoice): Promise<User>;
 };
 
 export function createUsers({ db }: { readonly db: Db }): Users {
@@ -60,8 +63,10 @@ export function createUsers({ db }: { readonly db: Db }): Users {
       db.tenant(principal.tenantId, (tx) => suspendUser(tx, principal, userId, change)),
     reactivate: (principal, userId, change) =>
       db.tenant(principal.tenantId, (tx) => reactivateUser(tx, principal, userId, change)),
-    setProtection: (principal, userId, isProtected) =>
-      db.tenant(principal.tenantId, (tx) => setProtection(tx, principal, userId, isProtected)),
+    setProtection: (principal, userId, isProtected, reason) =>
+      db.tenant(principal.tenantId, (tx) => setProtection(tx, principal, userId, isProtected, reason ?? null)),
+    chooseQuotaHome: (principal, userId, choice) =>
+      db.tenant(principal.tenantId, (tx) => chooseQuotaHome(tx, principal, userId, choice)),
   };
 }
 

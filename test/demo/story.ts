@@ -1,6 +1,6 @@
 /** The story of the demo, chapter by chapter. Each chapter does real work and says what it means. */
 import { operatorPrincipal } from '../../src/access/access.ts';
-import { renderExplanation } from '../../src/cli/people-commands.ts';
+import { renderExplanation } from '../../src/cli/render-explanation.ts';
 import { cellText, renderTable } from '../../src/cli/output.ts';
 import type { Connection, RunSummary } from '../../src/reconciliation/reconciliation.ts';
 import { liveOneDay } from '../simulators/entra/live-one-day.ts';

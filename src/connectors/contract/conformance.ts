@@ -5,152 +5,22 @@
  */
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { isRollcallError } from '../../core/errors.ts';
-import type { ErrorCode } from '../../core/errors.ts';
-import type { AbsenceVerdict, Connector, DirectoryEvent, DirectoryObject, TestStep } from './contract.ts';
+import {
+  readAll,
+  requestOf,
+  prove,
+  testSteps,
+  failureOf,
+  expectNoCanary,
+  testTimeoutMs,
+  type ConformanceFixture,
+  type Get,
+} from './conformance-fixture.ts';
+import { describeOne } from './conformance-one.ts';
+import type { DirectoryEvent } from './contract.ts';
 
-/** Changes the directory under test; every method returns when the change is visible to a full read. */
-export type DirectoryHandle = {
-  /** `name` is the display name (any Unicode, `,+"\<>;#=` included); returns the anchor. */
-  addUser(user: { readonly name: string; readonly email?: string }): Promise<string>;
-  /** Many at once, for the big group; names are `${prefix}${index}`. Returns the anchors. */
-  addUsers(prefix: string, count: number): Promise<readonly string[]>;
-  /** Changes whatever names the object in its directory (DN, user principal name), and the display name. */
-  renameUser(anchor: string, name: string): Promise<void>;
-  setEmail(anchor: string, email: string | null): Promise<void>;
-  disableUser(anchor: string): Promise<void>;
-  deleteUser(anchor: string): Promise<void>;
-  addGroup(name: string): Promise<string>;
-  deleteGroup(anchor: string): Promise<void>;
-  /** Members are users or groups, by anchor. */
-  addMembers(groupAnchor: string, memberAnchors: readonly string[]): Promise<void>;
-  removeMembers(groupAnchor: string, memberAnchors: readonly string[]): Promise<void>;
-};
-
-/** One way in which a read stops before its end although it began well. */
-export type BrokenRead<Settings, Secrets> = {
-  /** E.g. "the connection drops after the first page". */
-  readonly name: string;
-  readonly code: ErrorCode;
-  /** Prepares the fault; the read under test uses what it returns (given values are the fixture's own unless stated). */
-  prepare(): Promise<{ readonly settings?: Settings; readonly secrets?: Secrets; restore(): Promise<void> }>;
-};
-
-export type ConformanceFixture<Settings, Secrets> = {
-  readonly connector: Connector<Settings, Secrets>;
-  readonly settings: Settings;
-  readonly secrets: Secrets;
-  readonly directory: DirectoryHandle;
-  /** Name of the e-mail attribute in `DirectoryObject.attributes`. */
-  readonly emailAttribute: string;
-  /** Secrets of the right shape that the directory refuses. */
-  readonly wrongSecrets: Secrets;
-  /** Settings that point to a place where nobody listens. */
-  readonly unreachableSettings: Settings;
-  /** Texts that must appear in no error, no event and no test step: passwords, client secrets, tokens. */
-  readonly canaries: readonly string[];
-  /** An anchor of the right shape that no object ever had. */
-  readonly unknownAnchor: string;
-  readonly brokenReads: readonly BrokenRead<Settings, Secrets>[];
-  /** Members of the big group; 1,700 unless given (AD answers members in ranges above 1,500). */
-  readonly bigGroupSize?: number;
-  stop(): Promise<void>;
-};
-
-/** What a read says once every event is applied in order, as the engine would. */
-export type Snapshot = {
-  readonly objects: ReadonlyMap<string, DirectoryObject>;
-  readonly members: ReadonlyMap<string, ReadonlySet<string>>;
-  readonly completes: readonly Extract<DirectoryEvent, { type: 'complete' }>[];
-  readonly events: readonly DirectoryEvent[];
-};
-
-const testTimeoutMs = 60_000;
-const neverAborted = (): AbortSignal => AbortSignal.timeout(testTimeoutMs);
-
-export function applyEvents(events: readonly DirectoryEvent[]): Snapshot {
-  const objects = new Map<string, DirectoryObject>();
-  const members = new Map<string, Set<string>>();
-  const completes: Extract<DirectoryEvent, { type: 'complete' }>[] = [];
-  for (const event of events) {
-    if (event.type === 'upsert') objects.set(event.object.anchor, event.object);
-    else if (event.type === 'tombstone') objects.delete(event.anchor);
-    else if (event.type === 'absent') objects.delete(event.anchor);
-    else if (event.type === 'complete') completes.push(event);
-    else if (event.type === 'members') applyMembers(members, event);
-  }
-  return { objects, members, completes, events };
-}
-
-function applyMembers(all: Map<string, Set<string>>, event: Extract<DirectoryEvent, { type: 'members' }>): void {
-  const group = event.change === 'set' ? new Set<string>() : (all.get(event.groupAnchor) ?? new Set<string>());
-  for (const anchor of event.memberAnchors) {
-    if (event.change === 'remove') group.delete(anchor);
-    else group.add(anchor);
-  }
-  all.set(event.groupAnchor, group);
-}
-
-type Overrides<S, X> = { readonly settings?: S; readonly secrets?: X; readonly signal?: AbortSignal };
-
-function requestOf<S, X>(fixture: ConformanceFixture<S, X>, overrides: Overrides<S, X>) {
-  return {
-    settings: overrides.settings ?? fixture.settings,
-    secrets: overrides.secrets ?? fixture.secrets,
-    attributes: [fixture.emailAttribute],
-    signal: overrides.signal ?? neverAborted(),
-  };
-}
-
-/** Reads to the end; `events` keeps what arrived even when the read throws. */
-export async function readAll<S, X>(
-  fixture: ConformanceFixture<S, X>,
-  overrides: Overrides<S, X> = {},
-  events: DirectoryEvent[] = [],
-): Promise<Snapshot> {
-  const request = { ...requestOf(fixture, overrides), mode: 'full' as const, cursor: null };
-  for await (const event of fixture.connector.read(request)) events.push(event);
-  return applyEvents(events);
-}
-
-async function prove<S, X>(
-  fixture: ConformanceFixture<S, X>,
-  kind: 'user' | 'group',
-  anchors: readonly string[],
-): Promise<ReadonlyMap<string, AbsenceVerdict['verdict']>> {
-  const verdicts = new Map<string, AbsenceVerdict['verdict']>();
-  for await (const { anchor, verdict } of fixture.connector.proveAbsent(requestOf(fixture, {}), kind, anchors)) {
-    expect(verdicts.has(anchor), `two verdicts for ${anchor}`).toBe(false);
-    verdicts.set(anchor, verdict);
-  }
-  return verdicts;
-}
-
-async function testSteps<S, X>(fixture: ConformanceFixture<S, X>, overrides: Overrides<S, X>): Promise<TestStep[]> {
-  const steps: TestStep[] = [];
-  for await (const step of fixture.connector.test(requestOf(fixture, overrides))) steps.push(step);
-  return steps;
-}
-
-async function failureOf(work: Promise<unknown>): Promise<unknown> {
-  try {
-    await work;
-  } catch (error) {
-    return error;
-  }
-  throw new Error('Expected a failure, but it succeeded.');
-}
-
-/** Everything an error could show, its causes included: what a careless logger would print. */
-function fullText(value: unknown): string {
-  if (!(value instanceof Error)) return JSON.stringify(value) ?? '';
-  const own = Object.fromEntries(Object.getOwnPropertyNames(value).map((name) => [name, Reflect.get(value, name)]));
-  return `${JSON.stringify({ ...own, cause: undefined })}${fullText(value.cause)}`;
-}
-
-function expectNoCanary(canaries: readonly string[], value: unknown): void {
-  const text = fullText(value);
-  for (const canary of canaries) expect(text.includes(canary), 'a secret is visible').toBe(false);
-}
+export { applyEvents, readAll } from './conformance-fixture.ts';
+export type { BrokenRead, ConformanceFixture, DirectoryHandle, Snapshot } from './conformance-fixture.ts';
 
 export function describeConnectorConformance<S, X>(
   name: string,
@@ -177,8 +47,6 @@ export function describeConnectorConformance<S, X>(
     describeFailures(fixture);
   });
 }
-
-type Get<S, X> = () => ConformanceFixture<S, X>;
 
 function describeReads<S, X>(fixture: Get<S, X>): void {
   test('a full read ends with exactly one complete(full), as its last event', async () => {
@@ -306,36 +174,6 @@ function describeMembers<S, X>(fixture: Get<S, X>): void {
     const { members, events } = await readAll(fixture());
     expect(members.get(group)?.size).toBe(anchors.length);
     for (const event of events) if (event.type === 'members') expect(event.memberAnchors.length).toBeLessThan(5_001);
-  });
-}
-
-function describeOne<S, X>(fixture: Get<S, X>): void {
-  test('one user is found by id and by name, as a full read shows it, with its direct groups', async () => {
-    const { connector, directory, unknownAnchor, emailAttribute } = fixture();
-    const anchor = await directory.addUser({ name: "Odd O'One", email: 'odd.one@example.org' });
-    const [inner, outer] = [await directory.addGroup('one-inner'), await directory.addGroup('one-outer')];
-    await directory.addMembers(inner, [anchor]);
-    await directory.addMembers(outer, [inner]);
-    const whole = (await readAll(fixture())).objects.get(anchor);
-    const request = requestOf(fixture(), {});
-    for (const reference of [{ anchor }, { name: "Odd O'One" }, { name: 'odd.one@example.org' }]) {
-      const found = await connector.readObject(request, reference);
-      expect(found.map(({ object }) => object.anchor)).toEqual([anchor]);
-      expect(found[0]?.object).toMatchObject({ name: "Odd O'One", isActive: true, locator: whole?.locator });
-      expect(found[0]?.object.attributes[emailAttribute]).toBe('odd.one@example.org');
-      expect(found[0]?.groups).toContain(inner);
-      expect(found[0]?.groups).not.toContain(outer);
-    }
-    expect(await connector.readObject(request, { anchor: unknownAnchor })).toEqual([]);
-    expect(await connector.readObject(request, { name: 'Nobody At All (*' })).toEqual([]);
-  });
-
-  test('looking for one user with a refused password throws, and shows no secret', async () => {
-    const { connector, wrongSecrets, canaries } = fixture();
-    const request = requestOf(fixture(), { secrets: wrongSecrets });
-    const error = await failureOf(connector.readObject(request, { name: 'anybody' }));
-    expect(isRollcallError(error, 'directory_auth')).toBe(true);
-    expectNoCanary(canaries, error);
   });
 }
 

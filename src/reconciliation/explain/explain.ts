@@ -1,11 +1,15 @@
-/** explain: for one user, which object, rule and run led to each value. Reads only. */
+/** explain: for one user, which object, rule and run led to each value; for one object, what each step made of it. Reads only. */
 import { RollcallError } from '../../core/errors.ts';
 import { isUuid, type TenantId, type UserId } from '../../core/ids.ts';
 import { textKey } from '../../core/text-keys.ts';
-import type { Db, TenantTx } from '../../db/db.ts';
+import type { TenantTx } from '../../db/db.ts';
 import { selectChanges, type Change } from '../plan/changes.ts';
 import { desiredOfAnchors } from '../plan/selection.ts';
 import type { ConnectionId } from '../../core/ids.ts';
+import type { ConnectionsDeps } from '../connections/connections.ts';
+import { explainObjects, type ObjectExplanation } from './explain-object.ts';
+import { selectGroupPaths } from './group-paths.ts';
+import { explainAttribute, selectOrigins, type ExplainedAttribute } from './origins.ts';
 
 export type ExplainedLink = {
   readonly connectionId: ConnectionId;
@@ -30,6 +34,13 @@ export type ExplainedGrant = {
   readonly because: string;
   readonly runId: string | null;
   readonly since: string;
+  /** Of a role mapping: its id, precedence, and the version of the connection that the run used. */
+  readonly ruleId: string | null;
+  readonly precedence: number | null;
+  readonly ruleVersion: number | null;
+  readonly anchor: string | null;
+  /** The groups from the user's own up to the mapped one; null where no group is the reason now. */
+  readonly groups: string | null;
 };
 
 export type Explanation = {
@@ -41,9 +52,13 @@ export type Explanation = {
     readonly status: string;
     readonly statusReason: string | null;
     readonly isProtected: boolean;
+    readonly protectedBy: string | null;
+    readonly protectedReason: string | null;
+    /** Where the draws count, and why. */
+    readonly quotaHome: string;
+    readonly quotaHomeSource: string;
   };
-  /** Attribute, value, and where the value comes from. */
-  readonly attributes: readonly { readonly attribute: string; readonly value: string; readonly source: string }[];
+  readonly attributes: readonly ExplainedAttribute[];
   readonly links: readonly ExplainedLink[];
   readonly grants: readonly ExplainedGrant[];
   readonly exclusions: readonly {
@@ -54,29 +69,150 @@ export type Explanation = {
   }[];
   /** Roles a directory would give if no exclusion stood against them. */
   readonly withheld: readonly { readonly organization: string; readonly role: string; readonly group: string | null }[];
+  /** Each linked object through the steps of the pipeline, ending with what the next run would do. */
+  readonly objects: readonly ObjectExplanation[];
   /** Newest first. */
   readonly history: readonly Change[];
 };
 
-export function explainUser(db: Db, tenantId: TenantId, idOrName: string): Promise<Explanation> {
-  return db.tenant(tenantId, async (tx) => {
+/** Whoever is linked to more is explained by these; the rest is named among the links. */
+const maxObjects = 20;
+
+export type ExplainDeps = Pick<ConnectionsDeps, 'db' | 'connectors'>;
+
+export function explainUser(deps: ExplainDeps, tenantId: TenantId, idOrName: string): Promise<Explanation> {
+  return deps.db.tenant(tenantId, async (tx) => {
     const userId = await findUser(tx, idOrName);
-    const [user, links, grants, exclusions, history] = await Promise.all([
+    const [user, links, grants, exclusions, history, origins] = await Promise.all([
       selectUser(tx, userId),
       selectLinks(tx, userId),
       selectGrants(tx, userId),
       selectExclusions(tx, userId),
       selectChanges(tx, { userId, limit: 50 }),
+      selectOrigins(tx, userId),
     ]);
+    const objects = await explainLinked(tx, deps, links.slice(0, maxObjects));
     const names = new Map(
       links.map((link) => [`connection:${link.connectionId}`, `${link.connectionName} (priority ${link.priority})`]),
     );
     const attributes = Object.entries(user.values).flatMap(([attribute, value]) =>
-      value === null ? [] : [{ attribute, value, source: sourceInWords(user.provenance[attribute], names) }],
+      value === null
+        ? []
+        : [
+            explainAttribute(
+              attribute,
+              value,
+              user.provenance[attribute],
+              sourceInWords(user.provenance[attribute], names),
+              origins,
+              objects,
+            ),
+          ],
     );
     const withheld = (await Promise.all(links.map((link) => selectWithheld(tx, userId, link)))).flat();
     const { values: _values, provenance: _provenance, ...facts } = user;
-    return { user: facts, attributes, links, grants, exclusions, withheld, history };
+    return {
+      user: facts,
+      attributes,
+      links,
+      grants: await withGroups(tx, links, grants),
+      exclusions,
+      withheld,
+      objects,
+      history,
+    };
+  });
+}
+
+/** An object by its immutable id, name, username, e-mail address or place: dry, linked or not. */
+export function explainObject(
+  deps: ExplainDeps,
+  tenantId: TenantId,
+  connectionId: ConnectionId,
+  reference: string,
+): Promise<ObjectExplanation> {
+  return deps.db.tenant(tenantId, async (tx) => {
+    const anchor = await findObject(tx, connectionId, reference);
+    const [explanation] = await explainObjects(tx, deps, connectionId, [anchor]);
+    if (explanation === undefined) throw notInMirror(reference);
+    return explanation;
+  });
+}
+
+export async function findObject(tx: TenantTx, connectionId: ConnectionId, reference: string): Promise<string> {
+  const key = textKey(reference) ?? '';
+  const rows = await tx.sql<{ anchor: string; name: string; isExact: boolean }[]>`
+    select anchor, coalesce(display_name, anchor) || coalesce(' <' || locator || '>', '') as name, anchor = ${reference.toLowerCase()} as "isExact"
+    from mirror_objects
+    where tenant_id = ${tx.tenantId} and connection_id = ${connectionId} and kind = 'user' and (anchor = ${reference.toLowerCase()}
+      or display_name_key = ${key} or user_name_key = ${key} or email_key = ${key} or locator = ${reference})
+    order by 3 desc, deleted_at nulls first, anchor limit 10`;
+  const [first, ...more] = rows;
+  if (first === undefined) throw notInMirror(reference);
+  if (first.isExact || more.length === 0) return first.anchor;
+  throw new RollcallError(
+    'invalid_input',
+    `Several objects match ${reference}: ${rows.map((row) => `${row.name} (${row.anchor})`).join(', ')}.`,
+    { remedy: 'Give the immutable id.' },
+  );
+}
+
+function notInMirror(reference: string): RollcallError {
+  return new RollcallError('not_found', `This connection has not read an object ${reference}.`, {
+    remedy: 'Look for it in the directory now with: rollcall provision CONNECTION OBJECT',
+  });
+}
+
+async function explainLinked(
+  tx: TenantTx,
+  deps: ExplainDeps,
+  links: readonly ExplainedLink[],
+): Promise<ObjectExplanation[]> {
+  const found: ObjectExplanation[] = [];
+  for (const [connectionId, ofConnection] of Map.groupBy(links, (link) => link.connectionId)) {
+    found.push(
+      ...(await explainObjects(
+        tx,
+        deps,
+        connectionId,
+        ofConnection.map((link) => link.anchor),
+      )),
+    );
+  }
+  return found;
+}
+
+type GrantRow = Omit<ExplainedGrant, 'anchor' | 'groups'> & {
+  readonly connectionId: ConnectionId | null;
+  readonly groupAnchor: string | null;
+};
+
+async function withGroups(
+  tx: TenantTx,
+  links: readonly ExplainedLink[],
+  grants: readonly GrantRow[],
+): Promise<ExplainedGrant[]> {
+  const byConnection = Map.groupBy(links, (link) => link.connectionId);
+  const paths = new Map(
+    await Promise.all(
+      [...byConnection].map(
+        async ([id, ofConnection]) =>
+          [
+            id,
+            await selectGroupPaths(
+              tx,
+              id,
+              ofConnection.map((link) => link.anchor),
+            ),
+          ] as const,
+      ),
+    ),
+  );
+  return grants.map(({ connectionId, groupAnchor, ...grant }) => {
+    const link = links.find((one) => one.connectionId === connectionId);
+    const path = connectionId === null ? undefined : paths.get(connectionId);
+    const groups = link === undefined || groupAnchor === null ? null : (path?.pathTo(link.anchor, groupAnchor) ?? null);
+    return { ...grant, anchor: link?.anchor ?? null, groups };
   });
 }
 
@@ -118,7 +254,14 @@ type UserFacts = Explanation['user'] & {
 
 async function selectUser(tx: TenantTx, userId: UserId): Promise<UserFacts> {
   const [row] = await tx.sql<UserFacts[]>`
-    select id, display_name as "displayName", username, email, status, status_reason as "statusReason", is_protected as "isProtected", provenance,
+    select id, display_name as "displayName", username, email, status, status_reason as "statusReason", is_protected as "isProtected",
+      protected_by as "protectedBy", protected_reason as "protectedReason", provenance,
+      coalesce((select o.name from organizations o where o.tenant_id = users.tenant_id and o.id = coalesce(users.quota_home_id, users.tenant_id)), '')
+        as "quotaHome",
+      case when provenance ->> 'quotaHome' = 'manual' then 'chosen by a person'
+        when provenance ->> 'quotaHome' like 'rule:%' then 'the role mapping of highest precedence in a sub-organization: '
+          || substring(provenance ->> 'quotaHome' from 6)
+        else 'where the user was first added' end as "quotaHomeSource",
       jsonb_build_object('username', username, 'email', email, 'displayName', display_name, 'givenName', given_name, 'familyName', family_name,
         'phone', phone, 'employeeId', employee_id, 'department', department, 'jobTitle', job_title) as values
     from users where tenant_id = ${tx.tenantId} and id = ${userId}`;
@@ -142,9 +285,11 @@ function selectLinks(tx: TenantTx, userId: UserId): Promise<ExplainedLink[]> {
     order by n.priority, n.id, l.anchor`;
 }
 
-function selectGrants(tx: TenantTx, userId: UserId): Promise<ExplainedGrant[]> {
-  return tx.sql<ExplainedGrant[]>`
+function selectGrants(tx: TenantTx, userId: UserId): Promise<GrantRow[]> {
+  return tx.sql<GrantRow[]>`
     select o.name as organization, g.role, g.source, g.run_id as "runId", g.created_at as since,
+      r.id as "ruleId", r.precedence, n.id as "connectionId", r.group_anchor as "groupAnchor",
+      (select u.connection_version from runs u where u.tenant_id = g.tenant_id and u.id = g.run_id) as "ruleVersion",
       case
         when r.id is null then 'given by ' || g.source
         when coalesce(m.display_name, r.group_name) is not null then n.name || ': group ' || coalesce(m.display_name, r.group_name)

@@ -209,7 +209,7 @@ class Fetch {
 }
 
 /** Canonical text of everything the mirror keeps: equal text, equal object. */
-function contentOf(object: DirectoryObject, result: MappingResult | null): string {
+export function contentOf(object: DirectoryObject, result: MappingResult | null): string {
   const attributes = Object.keys(object.attributes)
     .toSorted()
     .map((name) => [name, object.attributes[name]]);
