@@ -2,10 +2,12 @@
  * One search result entry. The bytes are walked once; values are decoded when somebody asks for them, because most
  * attributes of most entries are read at most once and a hundred thousand entries pass in a second.
  */
+import { isAscii } from 'node:buffer';
 import { RollcallError } from '../../core/errors.ts';
 import { booleanValue, filetimeDate, generalizedDate, guidText, integerValue, sidText } from './values.ts';
 
 type AttributeName = {
+  readonly spelling: string;
   /** Lower case, options included, without the range option: attribute names are case-insensitive (RFC 4512 2.5). */
   readonly key: string;
   /** First and last index of a ranged answer; `last` null means the range reaches the end. */
@@ -22,12 +24,21 @@ function attributeName(spelling: string): AttributeName {
   if (known !== undefined) return known;
   const range = /;range=(\d+)-(\d+|\*)/i.exec(spelling);
   const name: AttributeName = {
+    spelling,
     key: spelling.replace(/;range=(\d+)-(\d+|\*)/i, '').toLowerCase(),
     range: range === null ? null : { first: Number(range[1]), last: range[2] === '*' ? null : Number(range[2]) },
   };
   if (names.size < maxNames && spelling.length < maxNameLength) names.set(spelling, name);
   return name;
 }
+
+/** The names of the entry before, by place: the next entry nearly always has the same ones in the same order. */
+const recentNames: AttributeName[] = [];
+const maxRecentNames = 64;
+
+/** Above this an entry is a group: its values are decoded one by one, so that its text does not stand in memory twice. */
+const maxTextBytes = 65_536;
+const aboveAscii = /[\x80-\xff]/;
 
 export type IncompleteRange = { readonly attribute: string; readonly next: number };
 
@@ -44,6 +55,9 @@ function maxValuesOf(message: Buffer): number {
 export class LdapEntry {
   readonly dn: string;
   readonly #bytes: Buffer;
+  /** All of it as Latin-1, byte for byte: cutting values out of one text is far cheaper than decoding each. */
+  readonly #text: string | null;
+  readonly #isAscii: boolean;
   readonly #keys: string[] = [];
   /** Per attribute the index of its first value in `#spans`, plus one closing index. */
   readonly #starts: number[] = [];
@@ -57,20 +71,37 @@ export class LdapEntry {
   /** `offset` points at the content of the SearchResultEntry (RFC 4511 section 4.5.2). */
   constructor(bytes: Buffer, offset: number) {
     this.#bytes = bytes;
+    this.#text = bytes.length > maxTextBytes ? null : bytes.toString('latin1');
+    this.#isAscii = this.#text !== null && isAscii(bytes);
     const reader = new SpanReader(bytes, offset);
     reader.open(0x04);
-    this.dn = bytes.toString('utf8', reader.start, reader.end);
+    this.dn = this.#textAt(reader.start, reader.end);
     reader.skip();
     reader.open(0x30);
     const listEnd = reader.end;
-    while (reader.start < listEnd) this.#readAttribute(reader);
+    for (let place = 0; reader.start < listEnd; place += 1) this.#readAttribute(reader, place);
     this.#starts.push(this.#spans.length);
   }
 
-  #readAttribute(reader: SpanReader): void {
+  #textAt(start: number, end: number): string {
+    if (this.#text === null) return this.#bytes.toString('utf8', start, end);
+    const text = this.#text.slice(start, end);
+    return this.#isAscii || !aboveAscii.test(text) ? text : this.#bytes.toString('utf8', start, end);
+  }
+
+  #nameAt(start: number, end: number, place: number): AttributeName {
+    const recent = recentNames[place];
+    const isSame = recent?.spelling.length === end - start && this.#text?.startsWith(recent.spelling, start) === true;
+    if (isSame) return recent;
+    const name = attributeName(this.#bytes.toString('latin1', start, end));
+    if (place < maxRecentNames && name.spelling.length < maxNameLength) recentNames[place] = name;
+    return name;
+  }
+
+  #readAttribute(reader: SpanReader, place: number): void {
     reader.open(0x30);
     reader.open(0x04);
-    const name = attributeName(this.#bytes.toString('latin1', reader.start, reader.end));
+    const name = this.#nameAt(reader.start, reader.end, place);
     reader.skip();
     reader.open(0x31);
     const setEnd = reader.end;
@@ -133,7 +164,7 @@ export class LdapEntry {
     if (index === -1) return found;
     const end = this.#starts[index + 1] ?? 0;
     for (let at = this.#starts[index] ?? 0; at < end; at += 2) {
-      found.push(this.#bytes.toString('utf8', this.#spans[at], this.#spans[at + 1]));
+      found.push(this.#textAt(this.#spans[at] ?? 0, this.#spans[at + 1] ?? 0));
     }
     return found;
   }
@@ -148,7 +179,7 @@ export class LdapEntry {
     if (index === -1) return;
     const end = this.#starts[index + 1] ?? 0;
     for (let at = this.#starts[index] ?? 0; at < end; at += 2) {
-      yield this.#bytes.toString('utf8', this.#spans[at], this.#spans[at + 1]);
+      yield this.#textAt(this.#spans[at] ?? 0, this.#spans[at + 1] ?? 0);
     }
   }
 
@@ -169,7 +200,7 @@ export class LdapEntry {
     const index = this.#keys.indexOf(key);
     if (index === -1) return null;
     const at = this.#starts[index] ?? 0;
-    return this.#bytes.toString('utf8', this.#spans[at], this.#spans[at + 1]);
+    return this.#textAt(this.#spans[at] ?? 0, this.#spans[at + 1] ?? 0);
   }
 
   guid(key: string): string | null {

@@ -26,9 +26,13 @@ export type LdapResult = {
   readonly controls: ReadonlyMap<string, Buffer>;
 };
 
+function undecodable(raw: string): RollcallError {
+  return new RollcallError('directory_protocol', 'The directory sent a message that can not be decoded.', { raw });
+}
+
 function need<T>(value: T | null, what: string): T {
   if (value !== null) return value;
-  throw new RollcallError('directory_protocol', 'The directory sent a message that can not be decoded.', { raw: what });
+  throw undecodable(what);
 }
 
 /** ldapts throws errors of its own for malformed bytes; they become ours here. */
@@ -44,14 +48,23 @@ function decoding<T>(work: () => T): T {
   }
 }
 
+/** By hand: it runs for each of a million entries. The frame's own length was checked when it was cut out. */
 export function readHead(frame: Buffer): MessageHead {
-  return decoding(() => {
-    const reader = new BerReader(frame);
-    need(reader.readSequence(), 'message');
-    const id = need(reader.readInt(), 'message id');
-    const tag = need(reader.readSequence(), 'operation');
-    return { id, tag, contentOffset: reader.offset };
-  });
+  const idAt = behindLength(frame, 1);
+  const idBytes = frame[idAt + 1] ?? 0;
+  const tagAt = idAt + 2 + idBytes;
+  const isSound = frame[idAt] === 0x02 && idBytes >= 1 && idBytes <= 4 && tagAt + 1 < frame.length;
+  if (!isSound) throw undecodable('message id');
+  return {
+    id: frame.readIntBE(idAt + 2, idBytes),
+    tag: frame[tagAt] ?? 0,
+    contentOffset: behindLength(frame, tagAt + 1),
+  };
+}
+
+function behindLength(frame: Buffer, at: number): number {
+  const first = frame[at] ?? 0;
+  return first < 0x80 ? at + 1 : at + 1 + (first & 0x7f);
 }
 
 export function readResult(frame: Buffer): LdapResult {
