@@ -41,6 +41,9 @@ function decideUnlinked(subject: Subject, context: DecisionContext): Draft[] {
   // nobody is created only to be suspended; the object comes back here when the directory enables it
   if (!subject.isActive) return [];
   if (subject.link?.matchedBy === 'create') return decideJoiner(subject, context);
+  if (subject.correlationFault !== null) {
+    return [conflict(subject, 'error', `Left alone: ${subject.correlationFault}.`, 'correlation', null)];
+  }
   const [candidate, ...more] = subject.candidates;
   if (candidate === undefined) return decideJoiner(subject, context);
   const dispute = disputeOf(subject, context);
@@ -75,6 +78,9 @@ function disputeOf(subject: Subject, context: DecisionContext): string | null {
   }
   if (candidate?.isPrivileged === true) {
     return `${candidate.name} has the same ${rule} and is protected or holds a privileged role, so a person decides.`;
+  }
+  if (candidate?.isReview === true) {
+    return `${candidate.name} has the same ${rule}, and this rule leaves the decision to a person.`;
   }
   return null;
 }

@@ -3,6 +3,7 @@
  * most 500 nodes, no regular expressions (they could backtrack), and is compiled once per run.
  */
 import { Environment, type ASTNode } from '@marcbachmann/cel-js';
+import { faultOfExpression, keyOfExpression } from './correlation.ts';
 import { RollcallError } from './errors.ts';
 import type { Mapping } from './policy.ts';
 
@@ -61,6 +62,8 @@ export type MapperSpec = {
   readonly mappings: readonly Mapping[];
   readonly scope: string | undefined;
   readonly predicates: readonly { readonly id: string; readonly expression: string }[];
+  /** Of correlation rules. */
+  readonly keys?: readonly string[];
 };
 
 export function compileMapper(spec: MapperSpec): Mapper {
@@ -73,7 +76,8 @@ export function compileMapper(spec: MapperSpec): Mapper {
     id: rule.id,
     compiled: compileExpression(rule.expression, `roles[${index}].predicate`),
   }));
-  const all = [...mappings.map((mapping) => mapping.compiled), ...predicates.map((rule) => rule.compiled)];
+  const keys = (spec.keys ?? []).map((expression) => compileExpression(expression, 'correlation'));
+  const all = [...keys, ...mappings.map((mapping) => mapping.compiled), ...predicates.map((rule) => rule.compiled)];
   if (scope !== null) all.push(scope);
   return {
     attributes: [...new Set(all.flatMap((compiled) => [...compiled.attributes]))].toSorted(),
@@ -82,6 +86,12 @@ export function compileMapper(spec: MapperSpec): Mapper {
       const mapped: Record<string, string | null> = {};
       for (const { target, compiled } of mappings) {
         mapped[target] = evaluateText(compiled, object, `mapping to ${target}`, problems);
+      }
+      for (const key of keys) {
+        // a linked object has no need of its key, so a fault here is not a problem of the object
+        const faults: string[] = [];
+        mapped[keyOfExpression(key.source)] = evaluateText(key, object, 'correlation rule', faults);
+        if (faults[0] !== undefined) mapped[faultOfExpression(key.source)] = faults[0];
       }
       const isInScope = scope === null || evaluateBool(scope, object, 'scope', problems);
       const ruleIds = predicates

@@ -3,35 +3,16 @@
  * connection's policy, part of its versioned document. Defaults are the ones of design.md section 7.
  */
 import { z } from 'zod';
-import { correlationKeys, leaverPolicies } from './vocabulary.ts';
-
-/** Attributes of a user that a mapping may write; `attributes.<name>` writes a custom one. */
-export const userAttributes = [
-  'username',
-  'email',
-  'displayName',
-  'givenName',
-  'familyName',
-  'phone',
-  'employeeId',
-  'department',
-  'jobTitle',
-] as const;
-export type UserAttribute = (typeof userAttributes)[number];
-
-const customTarget = /^attributes\.[A-Za-z][A-Za-z0-9_]{0,63}$/;
+import { correlationSchema } from './correlation.ts';
+import { attributeTarget } from './targets.ts';
+import { leaverPolicies } from './vocabulary.ts';
 
 /** Whose word counts for an attribute that a person edited here: the three sides are last applied, source, current. */
 export const conflictPolicies = ['source', 'local', 'review'] as const;
 export type ConflictPolicy = (typeof conflictPolicies)[number];
 
 export const mappingSchema = z.strictObject({
-  target: z
-    .string()
-    .refine((text) => (userAttributes as readonly string[]).includes(text) || customTarget.test(text), {
-      error: `must be one of ${userAttributes.join(', ')}, or attributes.<name>`,
-    })
-    .describe('Attribute of the user.'),
+  target: attributeTarget.describe('Attribute of the user.'),
   expression: z.string().min(1).max(2000).describe("CEL over `object`: its attributes by the directory's own names."),
   strength: z
     .enum(['authoritative', 'initial', 'fallback'])
@@ -122,11 +103,7 @@ export const policySchema = z.strictObject({
     .optional()
     .describe('CEL predicate; objects for which it is false are out of scope.'),
   mappings: z.array(mappingSchema).max(100).default([]).describe("Empty: the connector's defaults."),
-  correlation: z
-    .array(z.enum(correlationKeys))
-    .max(correlationKeys.length)
-    .default(['username', 'email', 'employee_id'])
-    .describe('Rules, in order, by which an object without a link finds its user.'),
+  correlation: correlationSchema,
   conflict: z
     .enum(conflictPolicies)
     .default('source')

@@ -5,15 +5,7 @@
 import type { ConnectionId, OrganizationId, UserId } from './ids.ts';
 import type { ConflictPolicy } from './policy.ts';
 import type { GrantableRole } from './roles.ts';
-import type {
-  ChangeClass,
-  ChangeKind,
-  ChangeOp,
-  CorrelationKey,
-  LeaverPolicy,
-  LinkState,
-  UserStatus,
-} from './vocabulary.ts';
+import type { ChangeClass, ChangeKind, ChangeOp, LeaverPolicy, LinkState, UserStatus } from './vocabulary.ts';
 
 export type Attributes = Readonly<Record<string, string | null>>;
 
@@ -64,7 +56,10 @@ export type OtherLink = {
 export type Candidate = {
   readonly userId: UserId;
   readonly name: string;
-  readonly rule: CorrelationKey;
+  /** The rule that found it, in words. */
+  readonly rule: string;
+  /** The rule leaves whoever it finds to a person. */
+  readonly isReview: boolean;
   readonly version: number;
   /** Holds a privileged role or is protected: a person decides. */
   readonly isPrivileged: boolean;
@@ -124,6 +119,8 @@ export type Subject = {
   readonly link: SubjectLink | null;
   readonly user: SubjectUser | null;
   readonly otherLinks: readonly OtherLink[];
+  /** Why a correlation rule could not be asked before anybody was found. */
+  readonly correlationFault: string | null;
   /** Of the first correlation rule that found anybody. */
   readonly candidates: readonly Candidate[];
   readonly entitlements: readonly Entitlement[];

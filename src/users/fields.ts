@@ -1,6 +1,6 @@
 /** users/fields: what a person may type into a user's record, and what of it is a change. Pure. */
 import { z } from 'zod';
-import { userAttributes, type UserAttribute } from '../core/policy.ts';
+import { userAttributes, type UserAttribute } from '../core/targets.ts';
 import { domainOf, textKey } from '../core/text-keys.ts';
 
 /** Empty text means no value, as in every directory. */

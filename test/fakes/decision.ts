@@ -80,6 +80,7 @@ export function newcomer(more: Partial<Subject> = {}): Subject {
     link: null,
     user: null,
     otherLinks: [],
+    correlationFault: null,
     candidates: [],
     entitlements: [],
     ruleGrants: [],
@@ -94,7 +95,7 @@ export function linked(more: Partial<Subject> = {}): Subject {
 }
 
 export function candidate(more: Partial<Candidate> = {}): Candidate {
-  return { userId, name: 'Ann', rule: 'username', version: 7, isPrivileged: false, isTaken: false, ...more };
+  return { userId, name: 'Ann', rule: 'username', isReview: false, version: 7, isPrivileged: false, isTaken: false, ...more };
 }
 
 export function otherLink(more: Partial<OtherLink> = {}): OtherLink {

@@ -3,7 +3,7 @@ import { inspect } from 'node:util';
 import { expect, test } from 'vitest';
 import { testCaPem } from '../../../test/simulators/entra/entra.ts';
 import { createVirtualClock } from '../../../test/simulators/entra/harness.ts';
-import { userAttributes } from '../../core/policy.ts';
+import { userAttributes } from '../../core/targets.ts';
 import { compileMapper } from '../../core/mapping.ts';
 import { entraConnector } from './entra.ts';
 import { entraSecretsSchema } from './credentials.ts';

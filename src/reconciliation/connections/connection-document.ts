@@ -10,7 +10,7 @@ import { describeInputFault, inputFaults, type InputFault } from '../../core/inp
 import { guardLimitsSchema, mappingSchema, policySchema } from '../../core/policy.ts';
 import { grantableRoles } from '../../core/roles.ts';
 import { scimSettingsSchema } from '../../core/scim-settings.ts';
-import { connectionKinds, correlationKeys, type ConnectionKind } from '../../core/vocabulary.ts';
+import { connectionKinds, type ConnectionKind } from '../../core/vocabulary.ts';
 
 const target = {
   role: z.enum(grantableRoles).describe('The role to give.'),
@@ -55,10 +55,7 @@ export const connectionDocument = z.strictObject({
   secrets: z.record(z.string(), z.unknown()).default({}),
   scope: policySchema.shape.scope,
   mappings: z.array(mappingSchema).max(100).default([]),
-  correlation: z
-    .array(z.enum(correlationKeys))
-    .max(correlationKeys.length)
-    .default(['username', 'email', 'employee_id']),
+  correlation: policySchema.shape.correlation,
   conflict: policySchema.shape.conflict,
   leaver: policySchema.shape.leaver,
   roles: z.array(roleMappingDocument).max(1000).default([]),

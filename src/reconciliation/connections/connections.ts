@@ -3,6 +3,7 @@ import { isDeepStrictEqual } from 'node:util';
 import { z } from 'zod';
 import { recordEvent } from '../../audit/audit.ts';
 import type { Connector, TestStep } from '../../connectors/contract/contract.ts';
+import { expressionsOf } from '../../core/correlation.ts';
 import { RollcallError } from '../../core/errors.ts';
 import { newId, type ConnectionId, type RunId, type TenantId } from '../../core/ids.ts';
 import { compileMapper } from '../../core/mapping.ts';
@@ -39,6 +40,7 @@ import {
 import { queueObjectRun } from '../run/object-runs.ts';
 import { endRunsOf, settleStopped, type Stopped } from '../run/stop-run.ts';
 import { resolveOrganization, wantedMappings } from './role-mapping-targets.ts';
+import { syncCorrelationSpecs } from '../plan/correlation-specs.ts';
 import { pushedMappings } from '../push/pushed-mappings.ts';
 import { noQuarantine } from './quarantine.ts';
 
@@ -94,6 +96,7 @@ export async function createConnection(
       withoutSecrets(document),
     );
     await replaceRoleMappings(tx, id, await wantedMappings(tx, document, organizationId));
+    await syncCorrelationSpecs(tx);
     await recordEvent(tx, {
       actor,
       action: 'connection.created',
@@ -155,6 +158,7 @@ export async function updateConnection(
     });
     await insertVersion(tx, id, version, withoutSecrets(document), actor);
     await replaceRoleMappings(tx, id, await wantedMappings(tx, document, organizationId));
+    await syncCorrelationSpecs(tx);
     // what is pushed comes when the provider likes: what it said already is decided anew now
     if (row.kind === 'scim' && row.status === 'active') await queueObjectRun(tx, id, version);
     await recordEvent(tx, { actor, action: 'connection.changed', target: `connection:${id}`, details: { version } });
@@ -306,6 +310,7 @@ function checkDocument(deps: ConnectionsDeps, document: ConnectionDocument, with
   compileMapper({
     mappings: document.mappings,
     scope: document.scope,
+    keys: expressionsOf(document.correlation),
     predicates: document.roles.flatMap((role, index) =>
       'predicate' in role ? [{ id: String(index), expression: role.predicate }] : [],
     ),

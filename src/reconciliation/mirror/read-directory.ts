@@ -1,4 +1,5 @@
 /** Phase fetch around the connector: the known mirror, one retry in full after lost history, what was absent. */
+import { expressionsOf } from '../../core/correlation.ts';
 import { RollcallError } from '../../core/errors.ts';
 import type { ConnectionId, RunId } from '../../core/ids.ts';
 import { compileMapper, type Mapper } from '../../core/mapping.ts';
@@ -106,6 +107,7 @@ export function mapperOf(open: OpenConnection): Mapper {
   return compileMapper({
     mappings: open.mappings,
     scope: open.policy.scope,
+    keys: expressionsOf(open.policy.correlation),
     predicates: open.roleMappings.flatMap((rule) =>
       rule.predicate === null ? [] : [{ id: rule.id, expression: rule.predicate }],
     ),

@@ -2,14 +2,15 @@
  * Phases correlate and decide: affected subjects in batches -> pure decision -> change rows. Then what only the whole
  * plan can show: usernames that two subjects want, objects that match one user, an organization's last Admin.
  */
+import { readRules, type Correlation } from '../../core/correlation.ts';
 import type { ConnectionId, RunId } from '../../core/ids.ts';
 import { decideSubject } from '../../core/decide.ts';
 import { grantableRoles, isWithinCeiling } from '../../core/roles.ts';
 import type { DecisionContext } from '../../core/subject.ts';
 import { textKey } from '../../core/text-keys.ts';
-import type { CorrelationKey } from '../../core/vocabulary.ts';
 import type { TenantTx } from '../../db/db.ts';
 import { insertChanges, toNewChanges, type NewChange } from './changes.ts';
+import { fillCorrelationKeys } from './correlation-specs.ts';
 import { addDue, markLeaving } from './leavers.ts';
 import { completeDesired, desiredOfRun, nextAffected, selectAffected } from './selection.ts';
 import { shieldLastAdmin } from '../apply/last-admin.ts';
@@ -20,7 +21,7 @@ const batchSubjects = 2_000;
 export type PlanOptions = {
   readonly runId: RunId;
   readonly connectionId: ConnectionId;
-  readonly correlation: readonly CorrelationKey[];
+  readonly correlation: Correlation;
   readonly context: DecisionContext;
   /** See comparison.ts. */
   readonly comparesAll: boolean;
@@ -31,6 +32,7 @@ export type PlanOptions = {
 export async function writePlan(tx: TenantTx, options: PlanOptions): Promise<number> {
   const { runId, connectionId, context } = options;
   const grantable = grantableRoles.filter((role) => isWithinCeiling(role, context.ceiling));
+  if (readRules(options.correlation).some((rule) => rule.spec !== null)) await fillCorrelationKeys(tx);
   const changed = await selectAffected(tx, connectionId, grantable, options.comparesAll);
   const total = changed + (await addDue(tx, connectionId, context.leaver));
   if (total > 0 && !options.comparesAll) await completeDesired(tx, connectionId);

@@ -1,4 +1,5 @@
 /** Loads everything a decision needs about a batch of objects: a handful of statements for 2,000 subjects or for one. */
+import { readRules, type Correlation } from '../../core/correlation.ts';
 import type { ConnectionId, OrganizationId, UserId } from '../../core/ids.ts';
 import type { GrantableRole } from '../../core/roles.ts';
 import type {
@@ -11,16 +12,17 @@ import type {
   SubjectLink,
   SubjectUser,
 } from '../../core/subject.ts';
-import type { CorrelationKey, LinkState, UserStatus } from '../../core/vocabulary.ts';
+import type { LinkState, UserStatus } from '../../core/vocabulary.ts';
 import type { TenantTx } from '../../db/db.ts';
 import { selectQuotaHomes } from './quota-homes.ts';
+import { faultBefore, selectCandidates } from './candidates.ts';
 import type { DesiredRow } from './selection.ts';
 
 export type SubjectQuery = {
   readonly connectionId: ConnectionId;
   readonly anchors: readonly string[];
   readonly desired: readonly DesiredRow[];
-  readonly correlation: readonly CorrelationKey[];
+  readonly correlation: Correlation;
   readonly provenDomains: readonly string[];
 };
 
@@ -50,7 +52,16 @@ export async function loadSubjects(tx: TenantTx, query: SubjectQuery): Promise<S
   const unlinked = objects.filter(
     (row) => row.userId === null && row.matchedBy !== 'create' && !row.isDeleted && !row.isAbsent && row.isInScope,
   );
-  const [candidates, rules] = await Promise.all([selectCandidates(tx, query, unlinked), selectRules(tx, query)]);
+  const correlation = readRules(query.correlation);
+  const [candidates, rules] = await Promise.all([
+    selectCandidates(tx, {
+      connectionId: query.connectionId,
+      provenDomains: query.provenDomains,
+      rules: correlation,
+      anchors: unlinked.map((row) => row.anchor),
+    }),
+    selectRules(tx, query),
+  ]);
   const userIds = new Set<UserId>();
   for (const row of objects) {
     const userId = row.userId ?? onlyCandidate(candidates.get(row.anchor));
@@ -79,19 +90,10 @@ export async function loadSubjects(tx: TenantTx, query: SubjectQuery): Promise<S
       isDeleted: row.isDeleted,
       problem: row.problem,
       mapped: row.mapped ?? {},
-      link:
-        row.linkState === null
-          ? null
-          : {
-              state: row.linkState,
-              matchedBy: row.matchedBy,
-              applied: row.applied ?? {},
-              resolved: row.resolved ?? {},
-              leavingSince: row.leavingSince,
-              endedAt: row.endedAt,
-            },
+      link: linkOf(row),
       user: userId === null ? null : (users.get(userId) ?? null),
       otherLinks: userId === null ? [] : (otherLinks.get(userId) ?? []),
+      correlationFault: row.userId === null ? faultBefore(correlation, row.mapped ?? {}, found[0]) : null,
       candidates: row.userId === null ? found : [],
       entitlements: (desired.get(row.anchor) ?? []).flatMap((wanted) => {
         const rule = rules.get(wanted.ruleId);
@@ -103,6 +105,12 @@ export async function loadSubjects(tx: TenantTx, query: SubjectQuery): Promise<S
       quotaHome: userId === null ? null : (quotaHomes.get(userId) ?? null),
     };
   });
+}
+
+function linkOf(row: ObjectRow): SubjectLink | null {
+  if (row.linkState === null) return null;
+  const { linkState: state, matchedBy, leavingSince, endedAt } = row;
+  return { state, matchedBy, applied: row.applied ?? {}, resolved: row.resolved ?? {}, leavingSince, endedAt };
 }
 
 function onlyCandidate(candidates: readonly Candidate[] | undefined): UserId | null {
@@ -120,58 +128,6 @@ async function selectObjects(tx: TenantTx, query: SubjectQuery): Promise<ObjectR
     where m.tenant_id = ${tx.tenantId} and m.connection_id = ${query.connectionId} and m.kind = 'user'
       and m.anchor = any(${query.anchors as string[]})
     order by m.anchor`;
-}
-
-type CandidateRow = Candidate & { readonly anchor: string };
-
-/**
- * Users that a correlation rule finds, of the first rule that finds anybody. A user who is linked to another live
- * object of this connection is no candidate once that object gave the key up (a username handed over), and is a taken
- * one while both objects claim it. E-mail counts only inside the tenant's proven domains (design.md promise 8).
- */
-async function selectCandidates(
-  tx: TenantTx,
-  query: SubjectQuery,
-  rows: readonly ObjectRow[],
-): Promise<Map<string, Candidate[]>> {
-  if (rows.length === 0 || query.correlation.length === 0) return new Map();
-  const found = await tx.sql<CandidateRow[]>`
-    with found as (
-      select m.anchor, 'username' as rule, m.user_name_key as key, u.id from mirror_objects m
-      join users u on u.tenant_id = m.tenant_id and u.username_key = m.user_name_key
-      where m.tenant_id = ${tx.tenantId} and m.connection_id = ${query.connectionId} and m.kind = 'user' and m.anchor = any(${rows.map((row) => row.anchor)})
-      union all
-      select m.anchor, 'email', m.email_key, u.id from mirror_objects m
-      join users u on u.tenant_id = m.tenant_id and u.email_key = m.email_key
-      where m.tenant_id = ${tx.tenantId} and m.connection_id = ${query.connectionId} and m.kind = 'user' and m.anchor = any(${rows.map((row) => row.anchor)})
-        and substring(m.email_key from '[^@]*$') = any(${query.provenDomains as string[]})
-      union all
-      select m.anchor, 'employee_id', m.employee_id_key, u.id from mirror_objects m
-      join users u on u.tenant_id = m.tenant_id and u.employee_id_key = m.employee_id_key
-      where m.tenant_id = ${tx.tenantId} and m.connection_id = ${query.connectionId} and m.kind = 'user' and m.anchor = any(${rows.map((row) => row.anchor)})
-    )
-    select f.anchor, f.rule, u.id as "userId", coalesce(u.display_name, u.username, u.email, u.id::text) as name, u.version::int as version,
-      u.is_protected or exists (
-        select 1 from grants g where g.tenant_id = u.tenant_id and g.user_id = u.id and g.role <> 'user') as "isPrivileged",
-      held.anchor is not null as "isTaken"
-    from found f
-    join users u on u.tenant_id = ${tx.tenantId} and u.id = f.id and u.status <> 'removed'
-    left join lateral (
-      select l.anchor, case f.rule when 'username' then o.user_name_key when 'email' then o.email_key else o.employee_id_key end as key
-      from links l
-      join mirror_objects o on o.tenant_id = l.tenant_id and o.connection_id = l.connection_id and o.kind = 'user' and o.anchor = l.anchor
-      where l.tenant_id = ${tx.tenantId} and l.connection_id = ${query.connectionId} and l.user_id = f.id
-        and l.state in ('linked', 'missing', 'held') and o.deleted_at is null
-      limit 1) held on true
-    where f.rule = any(${query.correlation as string[]}) and (held.anchor is null or held.key = f.key)
-    order by f.anchor, array_position(${query.correlation as string[]}, f.rule), u.id`;
-  const candidates = new Map<string, Candidate[]>();
-  for (const { anchor, ...candidate } of found) {
-    const known = candidates.get(anchor);
-    if (known === undefined) candidates.set(anchor, [candidate]);
-    else if (known[0]?.rule === candidate.rule) known.push(candidate);
-  }
-  return candidates;
 }
 
 async function selectUsers(tx: TenantTx, connectionId: ConnectionId, ids: UserId[]): Promise<Map<UserId, SubjectUser>> {

@@ -3,7 +3,7 @@
  * value several times, so each value, standing, grant and link counts once: what it was before the first row, what the
  * last row left, what stands now. Where the last two differ, somebody changed it later, and it is kept.
  */
-import { userAttributes } from '../../core/policy.ts';
+import { userAttributes } from '../../core/targets.ts';
 import type { GrantableRole } from '../../core/roles.ts';
 import type { ConnectionId, RunId, UserId } from '../../core/ids.ts';
 import { changeClasses, changeOps, type ChangeOp } from '../../core/vocabulary.ts';

@@ -1,0 +1,115 @@
+/** Phase correlate: the users that correlation rules find for objects without a link. By indexed keys, in one statement. */
+import { faultOfExpression, keyOfExpression, type CorrelationRule } from '../../core/correlation.ts';
+import type { ConnectionId } from '../../core/ids.ts';
+import type { Attributes, Candidate } from '../../core/subject.ts';
+import type { TenantTx } from '../../db/db.ts';
+
+export type CandidateQuery = {
+  readonly connectionId: ConnectionId;
+  readonly anchors: readonly string[];
+  readonly rules: readonly CorrelationRule[];
+  readonly provenDomains: readonly string[];
+};
+
+type CandidateRow = Omit<Candidate, 'rule' | 'isReview'> & { readonly anchor: string; readonly ord: number };
+
+/**
+ * Of the first rule that finds anybody. A user who is linked to another live object of this connection is no candidate
+ * once that object gave the key up (a username handed over), and is a taken one while both objects claim it. Addresses
+ * count only inside the tenant's proven domains (design.md promise 8).
+ */
+export async function selectCandidates(tx: TenantTx, query: CandidateQuery): Promise<Map<string, Candidate[]>> {
+  const candidates = new Map<string, Candidate[]>();
+  const [first, ...more] = query.rules.map((rule, ord) => foundBy(tx, query, rule, ord));
+  if (first === undefined || query.anchors.length === 0) return candidates;
+  const found = more.reduce((sum, rule) => tx.sql`${sum} union all ${rule}`, first);
+  const rows = await tx.sql<CandidateRow[]>`
+    select f.anchor, f.ord, u.id as "userId", coalesce(u.display_name, u.username, u.email, u.id::text) as name, u.version::int as version,
+      u.is_protected or exists (
+        select 1 from grants g where g.tenant_id = u.tenant_id and g.user_id = u.id and g.role <> 'user') as "isPrivileged",
+      f.is_taken as "isTaken"
+    from (${found}) f
+    join users u on u.tenant_id = ${tx.tenantId} and u.id = f.id
+    order by f.anchor, f.ord, u.id`;
+  const ordOf = new Map<string, number>();
+  for (const { anchor, ord, ...candidate } of rows) {
+    const rule = query.rules[ord];
+    if (rule === undefined || (ordOf.get(anchor) ?? ord) !== ord) continue;
+    ordOf.set(anchor, ord);
+    const known = candidates.get(anchor) ?? [];
+    candidates.set(anchor, [...known, { ...candidate, rule: rule.label, isReview: rule.isReview }]);
+  }
+  return candidates;
+}
+
+/** Why an expression gave no key, where no earlier rule found anybody; the object is then left to a person. */
+export function faultBefore(
+  rules: readonly CorrelationRule[],
+  mapped: Attributes,
+  found: Candidate | undefined,
+): string | null {
+  for (const rule of rules) {
+    if (found !== undefined && rule.label === found.rule) return null;
+    const fault = rule.expression === null ? null : (mapped[faultOfExpression(rule.expression)] ?? null);
+    if (fault !== null) return fault;
+  }
+  return null;
+}
+
+const fragment = (tx: TenantTx) => tx.sql``;
+type Fragment = ReturnType<typeof fragment>;
+
+const ownColumns = {
+  username: 'user_name_key',
+  email: 'email_key',
+  employee_id: 'employee_id_key',
+  anchor: 'anchor',
+} as const;
+const userColumns: Readonly<Record<string, string>> = {
+  username: 'u.username_key',
+  email: 'u.email_key',
+  employeeId: 'u.employee_id_key',
+};
+
+/** What one rule finds: (anchor, ord, id, is_taken). */
+function foundBy(tx: TenantTx, query: CandidateQuery, rule: CorrelationRule, ord: number) {
+  const { sql } = tx;
+  const rawOf = (alias: string) =>
+    rule.by === 'expression'
+      ? sql`${sql(`${alias}.mapped`)} ->> ${keyOfExpression(rule.expression ?? '')}`
+      : sql`${sql(`${alias}.${ownColumns[rule.by]}`)}`;
+  const keyOf = (alias: string) =>
+    rule.spec === null ? rawOf(alias) : sql`correlation_key(${rawOf(alias)}, ${rule.normalizers as string[]}::text[])`;
+  const users =
+    rule.spec === null
+      ? sql`join users u on u.tenant_id = m.tenant_id and ${sql(userColumns[rule.attribute] ?? '')} = x.key`
+      : sql`
+        join correlation_keys k on k.tenant_id = m.tenant_id and k.spec = ${rule.spec} and k.key = x.key
+        join users u on u.tenant_id = k.tenant_id and u.id = k.user_id`;
+  return sql`
+    select m.anchor, ${ord}::int as ord, u.id, held.anchor is not null as is_taken
+    from mirror_objects m
+    cross join lateral (select ${keyOf('m')} collate "C" as key) x
+    ${users} and u.status <> 'removed'
+    left join lateral (
+      select l.anchor, ${keyOf('o')} collate "C" as key
+      from links l
+      join mirror_objects o on o.tenant_id = l.tenant_id and o.connection_id = l.connection_id and o.kind = 'user' and o.anchor = l.anchor
+      where l.tenant_id = ${tx.tenantId} and l.connection_id = ${query.connectionId} and l.user_id = u.id
+        and l.state in ('linked', 'missing', 'held') and o.deleted_at is null
+      limit 1) held on true
+    where m.tenant_id = ${tx.tenantId} and m.connection_id = ${query.connectionId} and m.kind = 'user' and m.anchor = any(${query.anchors as string[]})
+      and (held.anchor is null or held.key = x.key) ${inProvenDomains(tx, query, rule, rawOf('m'))}`;
+}
+
+/** The object's own value, and for addresses that were shortened the user's as well. */
+function inProvenDomains(tx: TenantTx, query: CandidateQuery, rule: CorrelationRule, raw: Fragment) {
+  const { sql } = tx;
+  const domains = query.provenDomains as string[];
+  if (rule.by === 'email' || rule.attribute === 'email') {
+    return sql`and lower(substring(${raw} from '[^@]*$')) = any(${domains})
+      and (${rule.spec === null} or substring(u.email_key from '[^@]*$') = any(${domains}))`;
+  }
+  if (rule.spec === null || rule.attribute !== 'username') return sql``;
+  return sql`and (position('@' in ${raw}) = 0 or lower(substring(${raw} from '[^@]*$')) = any(${domains}))`;
+}
