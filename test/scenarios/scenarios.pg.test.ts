@@ -66,7 +66,8 @@ async function begin(scenario: Scenario, way: Way): Promise<World> {
     await run(world, wired);
     if ((await findWaiting(world, wired)) !== null)
       await approve(world, wired, { actor: 'operator:test', digest: null });
-    expect(world.lastRun?.status, `the first run of ${wired.name}`).toBe('succeeded');
+    const { status, error } = world.lastRun ?? {};
+    expect({ status, error }, `the first run of ${wired.name}`).toEqual({ status: 'succeeded', error: null });
   }
   await takeStep(world, world, { step: 'then', value: {}, in: null, refused: null });
   return world;

@@ -61,7 +61,8 @@ export async function openCases(
     select ${tx.tenantId}::uuid, ${connectionId}::uuid, anchor, 'disputed', reason
     from jsonb_to_recordset(${json}::jsonb) as r(anchor text, reason text, "isUnlinked" boolean)
     where "isUnlinked" and anchor is not null
-    on conflict (tenant_id, connection_id, anchor) do update set reason = excluded.reason, updated_at = now()`;
+    on conflict (tenant_id, connection_id, anchor) do update set reason = excluded.reason, updated_at = now()
+      where links.reason is distinct from excluded.reason`;
   await tx.sql`
     insert into cases (tenant_id, id, connection_id, kind, anchor, subject, reason, details, candidate_ids, run_id)
     select ${tx.tenantId}::uuid, id, ${connectionId}::uuid, kind, anchor, subject, reason, details, candidates::uuid[], ${runId}::uuid

@@ -75,12 +75,23 @@ export async function recordApplied(
   if (!isHeld && sameAs === null) {
     await updateConnectionRow(tx, scope.connectionId, { approvedVersion: connectionVersion });
   }
-  if (counts.length === 0) return;
+  if (!(await isNews(tx, scope.runId, counts))) return;
   await enqueue(tx, isHeld ? 'run.held' : 'run.applied', {
     runId: scope.runId,
     connection: scope.connectionName,
     changes: counts,
+    ...(isHeld ? { guard: stored?.guard ?? null } : {}),
   });
+}
+
+/**
+ * Nobody is told twice: rows that wait in an older run already, and conflicts whose case is open already (a last Admin
+ * who can not leave), are found again by every run.
+ */
+async function isNews(tx: TenantTx, runId: RunId, counts: readonly ChangeCount[]): Promise<boolean> {
+  if (counts.some((row) => row.state !== 'skipped' && (row.state !== 'applied' || row.op !== 'dispute'))) return true;
+  const opened = await tx.sql`select 1 from cases where tenant_id = ${tx.tenantId} and run_id = ${runId} limit 1`;
+  return opened.length > 0;
 }
 
 /** An undo that applied what it planned. Nothing is settled by it: the directory said nothing. */
