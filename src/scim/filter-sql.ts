@@ -7,6 +7,7 @@ import type postgres from 'postgres';
 import { textKey } from '../core/text-keys.ts';
 import type { TenantTx } from '../db/db.ts';
 import type { CompareOp, Filter, FilterValue } from './filter.ts';
+import { containsSql, withEmailKeys } from './filter-keys.ts';
 import { printPath, type AttributeModel, type AttributePath, type ResourceModel } from './schema-model.ts';
 import { badRequest } from './scim-error.ts';
 
@@ -15,11 +16,13 @@ export type Fragment = postgres.PendingQuery<postgres.Row[]>;
 
 /** What the paths of a term are relative to: the resource, or one value (a row with a jsonb column `value`) of a list. */
 export type FilterPlace =
-  | { readonly kind: 'resource'; readonly model: ResourceModel }
+  | { readonly kind: 'resource'; readonly model: ResourceModel; readonly connectionId: string }
   | { readonly kind: 'value'; readonly depth: number };
 
-export function filterSql(sql: Sql, model: ResourceModel, filter: Filter): Fragment {
-  return compile(sql, { kind: 'resource', model }, filter);
+export type ResourcePlace = Extract<FilterPlace, { kind: 'resource' }>;
+
+export function filterSql(sql: Sql, model: ResourceModel, filter: Filter, connectionId: string): Fragment {
+  return compile(sql, { kind: 'resource', model, connectionId }, filter);
 }
 
 function compile(sql: Sql, place: FilterPlace, filter: Filter): Fragment {
@@ -39,7 +42,12 @@ function compile(sql: Sql, place: FilterPlace, filter: Filter): Fragment {
         const { op, value } = filter.term;
         if (op === 'eq' && value !== null) return relatedSql(sql, filter.path, String(value));
       }
-      return someValue(sql, place, filter.path, (inner) => compile(sql, inner, filter.term));
+      return withEmailKeys(
+        sql,
+        place,
+        filter,
+        someValue(sql, place, filter.path, (inner) => compile(sql, inner, filter.term)),
+      );
     case 'present':
       return presentSql(sql, place, filter.path);
     case 'compare':
@@ -145,10 +153,12 @@ function compareSql(sql: Sql, place: FilterPlace, path: AttributePath, op: Compa
     return op === 'eq' ? sql`not ${present}` : present;
   }
   if (place.kind === 'resource') {
-    const column = columnSql(sql, place.model, path, op, value);
+    const column = columnSql(sql, place, path, op, value);
     if (column !== null) return column;
   }
-  if (path.attribute.isMultiValued && place.kind === 'resource') return compareMany(sql, place, path, op, value);
+  if (path.attribute.isMultiValued && place.kind === 'resource') {
+    return withEmailKeys(sql, place, { path, op, value }, compareMany(sql, place, path, op, value));
+  }
   return compareLeaf(sql, place, path, op, value);
 }
 
@@ -203,12 +213,13 @@ function compareText(sql: Sql, text: Fragment, leaf: AttributeModel, op: Compare
 /** The comparison on a column of its own, or null where only the stored resource has the value. */
 function columnSql(
   sql: Sql,
-  model: ResourceModel,
+  place: ResourcePlace,
   path: AttributePath,
   op: CompareOp,
   value: string | number | boolean,
 ): Fragment | null {
   if (path.extension !== null) return null;
+  const { model } = place;
   const text = String(value);
   switch (path.attribute.name) {
     case 'id':
@@ -216,9 +227,9 @@ function columnSql(
     case 'externalId':
       return orderedSql(sql, sql`o.external_id`, op, text);
     case 'userName':
-      return keySql(sql, sql`o.user_name_key`, op, text);
+      return containsSql(sql, place, 'userName', op, text) ?? keySql(sql, sql`o.user_name_key`, op, text);
     case 'displayName':
-      return displayNameSql(sql, model, op, text);
+      return displayNameSql(sql, place, op, text);
     case 'groups':
     case 'members':
       return path.sub?.name === 'value' && op === 'eq' ? relatedSql(sql, path, text) : null;
@@ -232,9 +243,9 @@ function columnSql(
 }
 
 /** The column of a user without a display name holds the user name: the index finds, the resource confirms. */
-function displayNameSql(sql: Sql, model: ResourceModel, op: CompareOp, value: string): Fragment | null {
-  const found = keySql(sql, sql`o.display_name_key`, op, value);
-  if (model.kind === 'group') return found;
+function displayNameSql(sql: Sql, place: ResourcePlace, op: CompareOp, value: string): Fragment | null {
+  const found = containsSql(sql, place, 'displayName', op, value) ?? keySql(sql, sql`o.display_name_key`, op, value);
+  if (place.model.kind === 'group') return found;
   return op === 'ne' ? null : sql`(${found} and o.source -> 'displayName' is not null)`;
 }
 

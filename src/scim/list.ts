@@ -40,7 +40,7 @@ export function createList(deps: ListDeps, model: ResourceModel): Handler {
   return async (request) => {
     const query = readListQuery(model, request.query);
     const page = await deps.db.tenant(request.context.tenantId, (tx) => {
-      const where = query.filter === null ? null : filterSql(tx.sql, model, query.filter);
+      const where = query.filter === null ? null : filterSql(tx.sql, model, query.filter, request.context.connectionId);
       const sort = query.sortBy === null ? null : sortKey(tx.sql, model, query.sortBy);
       const reading: Reading = { tx, deps, model, request, query, where, sort };
       return query.cursor === null ? readByIndex(reading) : readByCursor(reading, query.cursor);

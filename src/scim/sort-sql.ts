@@ -37,7 +37,7 @@ export function sortKey(sql: Sql, model: ResourceModel, path: AttributePath): So
         break;
     }
   }
-  return { key: storedKey(sql, { kind: 'resource', model }, path), type: 'text', isNullable: true };
+  return { key: storedKey(sql, { kind: 'resource', model, connectionId: '' }, path), type: 'text', isNullable: true };
 }
 
 function metaKey(sql: Sql, path: AttributePath): SortKey {
