@@ -105,15 +105,26 @@ export function renderHolds(run: RunSummary): string {
   const messages = [...messagesOf(run.guard?.['implausible']), ...messagesOf(run.guard?.['breaches'])];
   if (messages.length === 0) return '';
   // of a run that is through it is history, and no longer a question
-  const heading = run.status === 'held' || run.status === 'planned' ? 'Held' : 'A guard had held';
-  return `${heading}:\n${messages.map((message) => `  - ${cellText(message)}\n`).join('')}`;
+  const isOpen = run.status === 'held' || run.status === 'planned';
+  const heading = isOpen ? 'Held' : 'A guard had held';
+  const causes = isOpen ? causesOf(run.guard?.['causes']) : [];
+  const byCause = causes.length < 2 ? '' : `By cause:\n${causes.map((words) => `  - ${cellText(words)}\n`).join('')}`;
+  return `${heading}:\n${messages.map((message) => `  - ${cellText(message)}\n`).join('')}${byCause}`;
 }
 
 function messagesOf(list: unknown): string[] {
+  return textsOf(list, 'message');
+}
+
+function causesOf(list: unknown): string[] {
+  return textsOf(list, 'words');
+}
+
+function textsOf(list: unknown, key: string): string[] {
   if (!Array.isArray(list)) return [];
   return list.flatMap((item: unknown) => {
-    const message: unknown = typeof item === 'object' && item !== null ? Reflect.get(item, 'message') : null;
-    return typeof message === 'string' ? [message] : [];
+    const text: unknown = typeof item === 'object' && item !== null ? Reflect.get(item, key) : null;
+    return typeof text === 'string' ? [text] : [];
   });
 }
 

@@ -1,19 +1,26 @@
 /** Phase guard: sums over the finished plan, the pure evaluation, and the hold of what was breached. */
 import type { ConnectionId, RunId } from '../../core/ids.ts';
 import { evaluateGuards, type Breach, type GuardCounts, type GuardName } from '../../core/guard.ts';
+import { describeCause, nameLikelyCause, type CauseCount, type HeldCause } from '../../core/guard-causes.ts';
 import type { GuardLimits } from '../../core/policy.ts';
 import type { Implausibility } from '../../core/sanity.ts';
 import type { TenantTx } from '../../db/db.ts';
+
+/** A breach with the users it holds, grouped by what brought it about. */
+export type HeldBreach = Breach & { readonly causes: readonly HeldCause[] };
 
 export async function holdBreaches(
   tx: TenantTx,
   run: { readonly runId: RunId; readonly connectionId: ConnectionId; readonly isFirstRun: boolean },
   limits: GuardLimits,
-): Promise<Breach[]> {
-  const holding: Breach[] = [];
+): Promise<HeldBreach[]> {
+  const holding: HeldBreach[] = [];
   for (const breach of evaluateGuards(await countForGuards(tx, run), limits)) {
     // what was applied in the last 24 hours counts, and holds only where this plan adds to it
-    if ((await hold(tx, run.runId, breach.guard, breach.groupAnchor)) > 0) holding.push(breach);
+    const held = heldBy(tx, breach.guard, breach.groupAnchor);
+    if ((await hold(tx, run.runId, held)) === 0) continue;
+    const causes = await countCauses(tx, run, held);
+    holding.push({ ...breach, message: `${breach.message}${nameLikelyCause(causes)}`, causes });
   }
   return holding;
 }
@@ -21,9 +28,29 @@ export async function holdBreaches(
 /** What the run keeps of both checks; null where neither found anything. */
 export function guardResult(
   implausible: readonly Implausibility[],
-  breaches: readonly Breach[],
+  breaches: readonly HeldBreach[],
+  causes: readonly HeldCause[],
 ): Record<string, unknown> | null {
-  return implausible.length === 0 && breaches.length === 0 ? null : { implausible, breaches };
+  return implausible.length === 0 && breaches.length === 0 ? null : { implausible, breaches, causes };
+}
+
+const causesShown = 10;
+
+/** Users of the rows that are held, largest cause first. */
+export async function countCauses(
+  tx: TenantTx,
+  run: { readonly runId: RunId; readonly connectionId: ConnectionId },
+  which: ReturnType<typeof heldBy> | null = null,
+): Promise<HeldCause[]> {
+  const rows = await tx.sql<CauseCount[]>`
+    select h.cause, h.users, m.display_name as "groupName" from (
+      select cause, count(distinct coalesce(user_id::text, anchor))::int as users from changes
+      where tenant_id = ${tx.tenantId} and run_id = ${run.runId} and state = 'held' and ${which ?? tx.sql`true`}
+      group by cause order by 2 desc, 1 limit ${causesShown}) h
+    left join mirror_objects m on m.tenant_id = ${tx.tenantId} and m.connection_id = ${run.connectionId} and m.kind = 'group'
+      and m.anchor = substring(h.cause from '^(?:left|in)_group:(.*)$') collate "C"
+    order by 2 desc, 1`;
+  return rows.map(describeCause);
 }
 
 /** Every row of the run waits: the read was not plausible. */
@@ -33,7 +60,10 @@ export async function holdRun(tx: TenantTx, runId: RunId): Promise<void> {
 
 type Sums = Omit<GuardCounts, 'isFirstRun' | 'liveLinks' | 'liveGrants' | 'groupLosses'>;
 
-/** This plan, plus what the connection applied in the last 24 hours (the first run's joiners aside). */
+/**
+ * This plan, plus what the connection applied in the last 24 hours without a person's word for it: what was approved is
+ * out of the sum, or the first leaver after an approved mass change would be held again. So is what was undone.
+ */
 async function countForGuards(
   tx: TenantTx,
   run: { readonly runId: RunId; readonly connectionId: ConnectionId; readonly isFirstRun: boolean },
@@ -42,7 +72,8 @@ async function countForGuards(
     select c.*, c.run_id = ${run.runId} as is_now from changes c
     join runs r on r.tenant_id = c.tenant_id and r.id = c.run_id
     where c.tenant_id = ${tx.tenantId} and c.connection_id = ${run.connectionId}
-      and (c.run_id = ${run.runId} or (c.applied_at > now() - interval '24 hours' and not (r.is_first and c.kind = 'joiner')))`;
+      and (c.run_id = ${run.runId} or (c.applied_at > now() - interval '24 hours' and c.state = 'applied'
+        and (r.approved_at is null or c.applied_at < r.approved_at)))`;
   const [sums] = await tx.sql<Sums[]>`
     with counted as (${rows})
     select count(*) filter (where op = 'create')::int as joiners,
@@ -85,8 +116,9 @@ async function countForGuards(
   };
 }
 
-async function hold(tx: TenantTx, runId: RunId, guard: GuardName, groupAnchor: string | null): Promise<number> {
-  const breached = {
+/** The rows of a guard's class. */
+function heldBy(tx: TenantTx, guard: GuardName, groupAnchor: string | null) {
+  return {
     leavers: tx.sql`kind = 'leaver'`,
     revokes: tx.sql`class = 'revoke'`,
     group_loss: tx.sql`class = 'revoke' and cause = ${`left_group:${groupAnchor ?? ''}`}`,
@@ -94,9 +126,12 @@ async function hold(tx: TenantTx, runId: RunId, guard: GuardName, groupAnchor: s
     joiners: tx.sql`kind = 'joiner'`,
     key_changes: tx.sql`class = 'key'`,
     email_changes: tx.sql`class = 'update' and after ? 'email'`,
-  } satisfies Record<GuardName, unknown>;
+  }[guard];
+}
+
+async function hold(tx: TenantTx, runId: RunId, which: ReturnType<typeof heldBy>): Promise<number> {
   const result = await tx.sql`
     update changes set state = 'held'
-    where tenant_id = ${tx.tenantId} and run_id = ${runId} and state in ('planned', 'held') and ${breached[guard]}`;
+    where tenant_id = ${tx.tenantId} and run_id = ${runId} and state in ('planned', 'held') and ${which}`;
   return result.count;
 }

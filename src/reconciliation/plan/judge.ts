@@ -5,7 +5,7 @@ import type { GuardLimits } from '../../core/policy.ts';
 import type { Implausibility } from '../../core/sanity.ts';
 import type { TenantTx } from '../../db/db.ts';
 import { countChanges, digestPlan, type ChangeCount } from './changes.ts';
-import { guardResult, holdBreaches, holdRun } from './guards.ts';
+import { countCauses, guardResult, holdBreaches, holdRun } from './guards.ts';
 
 const emptyPlanDigest = hash('sha256', '');
 
@@ -33,7 +33,8 @@ export async function judgePlan(tx: TenantTx, plan: PlanOfRun): Promise<Judgment
   const counts = await countChanges(tx, runId);
   // a reading that is not plausible waits for a person's word even where it changes nobody
   const digest = (await digestPlan(tx, runId)) ?? (implausible.length > 0 ? emptyPlanDigest : null);
-  const guard = guardResult(implausible, breaches);
+  const isHeld = implausible.length > 0 || breaches.length > 0;
+  const guard = guardResult(implausible, breaches, isHeld ? await countCauses(tx, plan) : []);
   await tx.sql`
     update runs set is_first = ${isFirst}, digest = ${digest}, guard = ${guard === null ? null : JSON.stringify(guard)}::jsonb
     where tenant_id = ${tx.tenantId} and id = ${runId}`;
