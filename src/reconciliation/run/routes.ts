@@ -7,6 +7,7 @@ import { changeClasses, changeKinds, changeOps, changeStates, runStatuses } from
 import { pageOf, pageQuery, cutPage, decodeCursor } from '../../platform/page.ts';
 import { route, type Route } from '../../platform/route.ts';
 import { eventRoutes } from './event-routes.ts';
+import { exportRoutes } from './export-routes.ts';
 import { facts, full, runBody, runParams, textOrNull, view, type RoutesDeps } from '../route-parts.ts';
 
 const changeBody = z.object({
@@ -29,7 +30,7 @@ const changeBody = z.object({
 });
 
 export function runRoutes(deps: RoutesDeps): Route[] {
-  return [...listRoutes(deps), ...eventRoutes(deps), ...changeRoutes(deps), ...waitingRoutes(deps)];
+  return [...listRoutes(deps), ...eventRoutes(deps), ...exportRoutes(deps), ...changeRoutes(deps), ...waitingRoutes(deps)];
 }
 
 function listRoutes({ reconciliation }: RoutesDeps): Route[] {

@@ -80,6 +80,9 @@ export async function executeRun(
   return summary;
 }
 
+/** What an apply writes to. */
+const appliedTables = ['users', 'links', 'grants', 'memberships', 'changes'] as const;
+
 class LiveRun {
   readonly #deps: RunDeps;
   readonly #run: ClaimedRun;
@@ -89,6 +92,7 @@ class LiveRun {
   readonly #log: Logger;
   readonly #seconds: Record<string, number> = {};
   readonly #progress = trackProgress(() => performance.now());
+  #applied = 0;
   #phase: RunPhase = 'claim';
   #phaseStarted = performance.now();
   /** What the plan compared, here or in the execution that made it. */
@@ -276,11 +280,12 @@ class LiveRun {
       scope,
       (work) => this.#fenced(work),
       (done, failed) => {
+        this.#applied = done;
         this.#report(done, planned);
         requireMostlyGood(failed, done, 'applied');
       },
     );
-    await refreshStatistics(this.#deps.db, applied, ['users', 'links', 'grants', 'memberships', 'changes']);
+    await refreshStatistics(this.#deps.db, applied, appliedTables);
     await this.#enter('record', {});
     await this.#fenced(async (tx) => {
       if (scope.undone === null) {
@@ -334,7 +339,9 @@ class LiveRun {
     } else if (isOurs) isOurs = await this.#deps.db.tenant(this.#run.tenantId, (tx) => beat(tx, this.#run));
     if (!isOurs) {
       this.#log.warn({ err: error }, 'run stopped: no longer ours');
-      return this.#deps.db.tenant(this.#run.tenantId, (tx) => skipRowsOfStopped(tx, this.#run.id));
+      await this.#deps.db.tenant(this.#run.tenantId, (tx) => skipRowsOfStopped(tx, this.#run.id));
+      // the next run goes on from here, and must not be planned for tables as they were
+      return refreshStatistics(this.#deps.db, this.#applied, appliedTables);
     }
     const known =
       error instanceof RollcallError ? error : new RollcallError('internal', describeError(error), { cause: error });
