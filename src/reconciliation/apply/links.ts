@@ -6,8 +6,15 @@ import type { Change } from '../plan/changes.ts';
 
 export type LinkScope = { readonly runId: RunId; readonly connectionId: ConnectionId };
 
+export type LinkRow = Pick<Change, 'anchor' | 'userId' | 'after' | 'reason'>;
+
 /** The link's state and the last values this source wrote. */
-export async function writeLinks(tx: TenantTx, scope: LinkScope, op: ChangeOp, rows: readonly Change[]): Promise<void> {
+export async function writeLinks(
+  tx: TenantTx,
+  scope: LinkScope,
+  op: ChangeOp,
+  rows: readonly LinkRow[],
+): Promise<void> {
   if (rows.length === 0) return;
   const payload = JSON.stringify(
     rows.map((row) => ({

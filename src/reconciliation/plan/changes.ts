@@ -51,10 +51,38 @@ export function toNewChanges(subject: Subject, drafts: readonly Draft[], firstSe
   }));
 }
 
-export async function insertChanges(
+export type ChangesPlace = {
+  readonly runId: RunId;
+  readonly connectionId: ConnectionId;
+  readonly requestId: string | null;
+};
+
+export async function insertChanges(tx: TenantTx, where: ChangesPlace, rows: readonly NewChange[]): Promise<void> {
+  await insertInState(tx, where, 'planned', rows);
+}
+
+/**
+ * Rows whose effects belong to the same transaction: written down once, in their last state, before the effects (what
+ * stood before is read here). Their seqs come from the sequence of pushes.
+ */
+export async function insertApplied(
   tx: TenantTx,
-  where: { readonly runId: RunId; readonly connectionId: ConnectionId; readonly requestId: string | null },
-  rows: readonly NewChange[],
+  where: ChangesPlace,
+  rows: readonly Omit<NewChange, 'seq'>[],
+): Promise<void> {
+  await insertInState(
+    tx,
+    where,
+    'applied',
+    rows.map((row) => ({ ...row, seq: null })),
+  );
+}
+
+async function insertInState(
+  tx: TenantTx,
+  where: ChangesPlace,
+  state: 'planned' | 'applied',
+  rows: readonly (Omit<NewChange, 'seq'> & { readonly seq: number | null })[],
 ): Promise<void> {
   if (rows.length === 0) return;
   const columns = rows.map((row) => ({
@@ -77,10 +105,11 @@ export async function insertChanges(
   }));
   await tx.sql`
     insert into changes (tenant_id, run_id, connection_id, request_id, seq, class, op, kind, anchor, user_id, subject, organization_id,
-      role, grant_source, before, after, prior, expected_version, object_version, reason, cause)
-    select ${tx.tenantId}::uuid, ${where.runId}::uuid, ${where.connectionId}::uuid, ${where.requestId}::uuid, seq, class, op, kind, anchor,
-      user_id, subject, organization_id, role, grant_source, before, after, ${priorOf(tx, where.connectionId)}, expected_version, object_version,
-      reason, cause
+      role, grant_source, before, after, prior, expected_version, object_version, reason, cause, state, applied_at)
+    select ${tx.tenantId}::uuid, ${where.runId}::uuid, ${where.connectionId}::uuid, ${where.requestId}::uuid,
+      coalesce(seq, nextval('push_change_seq')::int), class, op, kind, anchor, user_id, subject, organization_id, role, grant_source, before,
+      after, ${priorOf(tx, where.connectionId)}, expected_version, object_version, reason, cause, ${state},
+      case when ${state} = 'applied' then now() end
     from jsonb_to_recordset(${JSON.stringify(columns)}::jsonb) as r(
       seq int, class text, op text, kind text, anchor text, user_id uuid, subject text, organization_id uuid, role text, grant_source text,
       before jsonb, after jsonb, expected_version bigint, object_version bigint, reason text, cause text)`;

@@ -6,42 +6,29 @@
 import { hash } from 'node:crypto';
 import { RollcallError } from '../../core/errors.ts';
 import type { RunId } from '../../core/ids.ts';
-import type { Mapper } from '../../core/mapping.ts';
 import { textKey } from '../../core/text-keys.ts';
 import type { ObjectKind } from '../../core/vocabulary.ts';
 import { databaseErrorCode } from '../../db/db.ts';
 import type { TenantTx } from '../../db/db.ts';
 import { applyPushed } from '../apply/apply.ts';
 import { settlePushed } from '../apply/links.ts';
-import { openConnection, type ConnectionsDeps, type OpenConnection } from '../connections/connections.ts';
-import { decisionContext } from '../plan/decision-context.ts';
+import type { ConnectionsDeps, OpenConnection } from '../connections/connections.ts';
+import { applyAtOnce } from './apply-at-once.ts';
+import { createOpenPush, type OpenPush } from './open-push.ts';
 import { keysOf } from '../mirror/mirror-keys.ts';
 import { pinGroupNames } from '../mirror/mirror.ts';
 import { queueObjectRun } from '../run/object-runs.ts';
 import { decideNow, insertDecided, type Decided } from './decide-now.ts';
 import { membersBelow, writeEdges } from './push-members.ts';
-import type { Expectation, PushContext, PushedGroup, PushedUser, Pushes, Written } from './push-types.ts';
-import { mapperOf } from '../mirror/read-directory.ts';
+import type { Expectation, PushedGroup, PushedUser, Pushes, Written } from './push-types.ts';
 import { markLeaving } from '../plan/leavers.ts';
 import { jsonText } from '../mirror/stage.ts';
 
 /** More affected users than this and the effects leave the request (scim.md rule 16). */
 const inRequestUsers = 500;
-const cachedMappers = 200;
 
 export function createPushes(deps: ConnectionsDeps): Pushes {
-  const mappers = new Map<string, Mapper>();
-  const open = async (tx: TenantTx, context: PushContext): Promise<Opened> => {
-    const connection = await openConnection(tx, deps.connectors, context.connectionId);
-    const key = `${context.connectionId}/${connection.row.version}/${connection.roleMappings.map((rule) => rule.id).join()}`;
-    let mapper = mappers.get(key);
-    if (mapper === undefined) {
-      mapper = mapperOf(connection);
-      if (mappers.size >= cachedMappers) mappers.clear();
-      mappers.set(key, mapper);
-    }
-    return { deps, connection, mapper, context };
-  };
+  const open = createOpenPush(deps);
   return {
     writeUser: async (tx, context, user, expect) => writeUser(tx, await open(tx, context), user, expect),
     writeGroup: async (tx, context, group, expect) => writeGroup(tx, await open(tx, context), group, expect),
@@ -54,13 +41,6 @@ export function createPushes(deps: ConnectionsDeps): Pushes {
     remove: async (tx, context, kind, anchor) => remove(tx, await open(tx, context), kind, anchor),
   };
 }
-
-type Opened = {
-  readonly deps: ConnectionsDeps;
-  readonly connection: OpenConnection;
-  readonly mapper: Mapper;
-  readonly context: PushContext;
-};
 
 // ------------------------------------------------------------------ mirror
 
@@ -81,7 +61,7 @@ type Content = {
   readonly problem: string | null;
 };
 
-async function writeUser(tx: TenantTx, opened: Opened, user: PushedUser, expect: Expectation): Promise<Written> {
+async function writeUser(tx: TenantTx, opened: OpenPush, user: PushedUser, expect: Expectation): Promise<Written> {
   const result = opened.mapper.map(user.attributes);
   const keys = keysOf(result.mapped);
   const written = await writeObject(tx, opened, expect, {
@@ -104,7 +84,7 @@ async function writeUser(tx: TenantTx, opened: Opened, user: PushedUser, expect:
   return written;
 }
 
-async function writeGroup(tx: TenantTx, opened: Opened, group: PushedGroup, expect: Expectation): Promise<Written> {
+async function writeGroup(tx: TenantTx, opened: OpenPush, group: PushedGroup, expect: Expectation): Promise<Written> {
   const written = await writeObject(tx, opened, expect, {
     kind: 'group',
     anchor: group.anchor,
@@ -128,7 +108,7 @@ async function writeGroup(tx: TenantTx, opened: Opened, group: PushedGroup, expe
   return written;
 }
 
-async function writeObject(tx: TenantTx, opened: Opened, expect: Expectation, content: Content): Promise<Written> {
+async function writeObject(tx: TenantTx, opened: OpenPush, expect: Expectation, content: Content): Promise<Written> {
   try {
     const rows =
       expect === 'new'
@@ -150,7 +130,7 @@ function hashOf(content: Content): Buffer {
   return hash('md5', JSON.stringify(content), 'buffer');
 }
 
-async function insertObject(tx: TenantTx, opened: Opened, content: Content): Promise<Written[]> {
+async function insertObject(tx: TenantTx, opened: OpenPush, content: Content): Promise<Written[]> {
   return tx.sql<Written[]>`
     insert into mirror_objects (tenant_id, connection_id, kind, anchor, user_name_key, external_id, email_key, employee_id_key, display_name,
       display_name_key, locator, source, mapped, rule_ids, is_active, is_in_scope, problem, content_hash, is_pushed)
@@ -162,7 +142,7 @@ async function insertObject(tx: TenantTx, opened: Opened, content: Content): Pro
 }
 
 /** The version grows only when the content does: an equal PUT is no change. */
-async function updateObject(tx: TenantTx, opened: Opened, content: Content, version: number): Promise<Written[]> {
+async function updateObject(tx: TenantTx, opened: OpenPush, content: Content, version: number): Promise<Written[]> {
   const digest = hashOf(content);
   return tx.sql<Written[]>`
     update mirror_objects set user_name_key = ${content.userNameKey}, external_id = ${content.externalId}, email_key = ${content.emailKey},
@@ -177,7 +157,7 @@ async function updateObject(tx: TenantTx, opened: Opened, content: Content, vers
     returning version::int as version, created_at as "createdAt", updated_at as "updatedAt"`;
 }
 
-async function remove(tx: TenantTx, opened: Opened, kind: ObjectKind, anchor: string): Promise<void> {
+async function remove(tx: TenantTx, opened: OpenPush, kind: ObjectKind, anchor: string): Promise<void> {
   const affected = kind === 'user' ? [anchor] : await membersBelow(tx, opened.context.connectionId, [anchor]);
   const result = await tx.sql`
     update mirror_objects set deleted_at = now(), version = version + 1, updated_at = now()
@@ -201,7 +181,7 @@ async function remove(tx: TenantTx, opened: Opened, kind: ObjectKind, anchor: st
 /** Members matter only where a role mapping stands on this group or above it. */
 async function settleMembers(
   tx: TenantTx,
-  opened: Opened,
+  opened: OpenPush,
   groupAnchor: string,
   touched: readonly string[],
 ): Promise<void> {
@@ -222,34 +202,36 @@ async function settleMembers(
 }
 
 /** Decides and applies for these users now, or queues a run where they are many. A paused connection's effects wait. */
-async function settle(tx: TenantTx, opened: Opened, anchors: readonly string[]): Promise<void> {
+async function settle(tx: TenantTx, opened: OpenPush, anchors: readonly string[]): Promise<void> {
   const { connection, context } = opened;
   if (anchors.length === 0 || connection.connection.status !== 'active') return;
   if (anchors.length > inRequestUsers) return queueObjectRun(tx, context.connectionId, connection.row.version);
-  // look-ups by one key: their generic plan is the right one, and planning them anew costs more than running them
-  const [, decision] = await Promise.all([
-    tx.sql`set local plan_cache_mode = force_generic_plan`,
-    decisionContext(tx, connection, opened.deps),
-  ]);
-  await markLeaving(tx, context.connectionId, decision.leaver.graceDays, anchors);
+  const { decision } = opened;
+  if (decision.leaver.graceDays > 0) await markLeaving(tx, context.connectionId, decision.leaver.graceDays, anchors);
   const { subjects, decided, waiting } = await decideNow(tx, connection, decision, anchors);
-  const open = decided.length === 0 ? new Set<string>() : await applyDecided(tx, opened, decided);
+  const standing = subjects.flatMap(({ anchor }) => (waiting.has(anchor) ? [] : [anchor]));
+  if (decided.length === 0) return settlePushed(tx, context.connectionId, standing);
+  const runId = standingRunId(connection);
+  const scope = { runId, connectionId: context.connectionId, requestId: context.requestId };
+  const prepare = () => insertStandingRun(tx, connection, runId);
+  if (await applyAtOnce(tx, scope, decided, standing, prepare)) return;
+  await prepare();
+  const open = await applyDecided(tx, opened, runId, decided);
   await settlePushed(
     tx,
     context.connectionId,
-    subjects.flatMap(({ anchor }) => (open.has(anchor) || waiting.has(anchor) ? [] : [anchor])),
+    standing.filter((anchor) => !open.has(anchor)),
   );
 }
 
 /** Writes the rows into the day's standing run and applies them; returns the anchors that stay open. */
-async function applyDecided(tx: TenantTx, opened: Opened, decided: readonly Decided[]): Promise<Set<string>> {
-  const { connection, context } = opened;
-  const scope = {
-    runId: await standingRun(tx, connection),
-    connectionId: context.connectionId,
-    connectionName: connection.row.name,
-    undone: null,
-  };
+async function applyDecided(
+  tx: TenantTx,
+  { connection, context }: OpenPush,
+  runId: RunId,
+  decided: readonly Decided[],
+): Promise<Set<string>> {
+  const scope = { runId, connectionId: context.connectionId, connectionName: connection.row.name, undone: null };
   const rows = await insertDecided(tx, { ...scope, requestId: context.requestId }, decided);
   return applyPushed(
     tx,
@@ -259,14 +241,15 @@ async function applyDecided(tx: TenantTx, opened: Opened, decided: readonly Deci
 }
 
 /** One per connection and UTC day; its id follows from both, so that no request waits for another to make it. */
-async function standingRun(tx: TenantTx, connection: OpenConnection): Promise<RunId> {
+function standingRunId(connection: OpenConnection): RunId {
   const day = new Date().toISOString().slice(0, 10);
   const hex = hash('md5', `${connection.connection.id}/${day}`);
-  const id =
-    `${hex.slice(0, 8)}-${hex.slice(8, 12)}-8${hex.slice(13, 16)}-a${hex.slice(17, 20)}-${hex.slice(20)}` as RunId;
+  return `${hex.slice(0, 8)}-${hex.slice(8, 12)}-8${hex.slice(13, 16)}-a${hex.slice(17, 20)}-${hex.slice(20)}` as RunId;
+}
+
+async function insertStandingRun(tx: TenantTx, connection: OpenConnection, runId: RunId): Promise<void> {
   await tx.sql`
     insert into runs (tenant_id, id, connection_id, connection_version, kind, mode, status, requested_by, started_at)
-    values (${tx.tenantId}, ${id}, ${connection.connection.id}, ${connection.row.version}, 'push', 'auto', 'succeeded', 'push', now())
+    values (${tx.tenantId}, ${runId}, ${connection.connection.id}, ${connection.row.version}, 'push', 'auto', 'succeeded', 'push', now())
     on conflict do nothing`;
-  return id;
 }

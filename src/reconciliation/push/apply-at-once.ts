@@ -1,0 +1,119 @@
+/**
+ * The short way of a push whose changes only add: a new user, new values, an unprivileged role. Everything is known
+ * once it is decided, so the rows are written down as applied and their effects follow in the same packet, without
+ * reading anything back. Whatever turns out otherwise (somebody else has the username, the user changed meanwhile)
+ * takes all of it back, and the push goes the whole way.
+ */
+import { addRuleGrants, type GrantChange } from '../../access/access.ts';
+import type { OrganizationId, RunId } from '../../core/ids.ts';
+import type { ChangeOp } from '../../core/vocabulary.ts';
+import { databaseErrorCode } from '../../db/db.ts';
+import type { TenantTx } from '../../db/db.ts';
+import { applyUserChanges, moveQuotaHomes, type UserChange } from '../../users/users.ts';
+import { settlePushed, writeLinks, type LinkScope } from '../apply/links.ts';
+import { insertApplied, toNewChanges, type NewChange } from '../plan/changes.ts';
+import type { Decided } from './decide-now.ts';
+
+const additions: ReadonlySet<ChangeOp> = new Set(['create', 'update', 'key', 'link', 'grant', 'quota_home']);
+const valueOps = ['create', 'update', 'key'] as const;
+
+/** in_failed_sql_transaction (PostgreSQL manual, appendix A). */
+const inFailedTransaction = '25P02';
+
+class OtherThanDecided extends Error {}
+
+/** False: nothing was done. */
+export async function applyAtOnce(
+  tx: TenantTx,
+  scope: LinkScope & { readonly requestId: string },
+  decided: readonly Decided[],
+  settling: readonly string[],
+  /** Goes first, in the same packet. */
+  prepare: () => Promise<void>,
+): Promise<boolean> {
+  const rows = decided.flatMap(({ subject, drafts }) => toNewChanges(subject, drafts, 0));
+  if (!rows.every((row) => additions.has(row.op))) return false;
+  try {
+    await tx.sql.savepoint(async () => {
+      const effects = [
+        prepare(),
+        insertApplied(tx, scope, rows),
+        ...valueOps.map((op) => writeValues(tx, scope, op, rows)),
+        ...(['create', 'link', 'update', 'key'] as const).map((op) => writeLinks(tx, scope, op, linked(rows, op))),
+        moveHomes(tx, scope.runId, rows),
+        giveRoles(tx, scope.runId, rows),
+        settlePushed(tx, scope.connectionId, settling),
+      ];
+      // all are in flight on one connection: a failure must not leave the others behind
+      const failures = (await Promise.allSettled(effects)).flatMap((result) =>
+        result.status === 'rejected' ? [result.reason as unknown] : [],
+      );
+      // the one that broke the transaction, not those that found it broken
+      const cause = failures.find((failure) => databaseErrorCode(failure) !== inFailedTransaction) ?? failures[0];
+      if (cause !== undefined) throw cause;
+    });
+    return true;
+  } catch (error) {
+    const isConstraint = databaseErrorCode(error)?.startsWith('23') === true;
+    if (isConstraint || error instanceof OtherThanDecided) return false;
+    throw error;
+  }
+}
+
+function numbered(rows: readonly NewChange[], op: ChangeOp): NewChange[] {
+  return rows.map((row, index) => ({ ...row, seq: index })).filter((row) => row.op === op);
+}
+
+function linked(rows: readonly NewChange[], op: ChangeOp) {
+  return rows.filter((row) => row.op === op);
+}
+
+function mustBeAll(done: readonly number[], wanted: readonly unknown[]): void {
+  if (done.length !== wanted.length) throw new OtherThanDecided('The user changed meanwhile.');
+}
+
+async function writeValues(
+  tx: TenantTx,
+  scope: LinkScope,
+  op: (typeof valueOps)[number],
+  rows: readonly NewChange[],
+): Promise<void> {
+  const changes = numbered(rows, op).flatMap((row): UserChange[] =>
+    row.userId === null
+      ? []
+      : [
+          {
+            seq: row.seq,
+            op,
+            userId: row.userId,
+            after: row.after ?? {},
+            expectedVersion: row.expectedVersion,
+            reason: row.reason,
+            source: row.grantSource,
+          },
+        ],
+  );
+  if (changes.length > 0) mustBeAll(await applyUserChanges(tx, scope, changes), changes);
+}
+
+async function giveRoles(tx: TenantTx, runId: RunId, rows: readonly NewChange[]): Promise<void> {
+  const grants = numbered(rows, 'grant').flatMap((row): GrantChange[] =>
+    row.userId === null || row.organizationId === null || row.role === null || row.grantSource === null
+      ? []
+      : [
+          {
+            seq: row.seq,
+            userId: row.userId,
+            organizationId: row.organizationId as OrganizationId,
+            role: row.role,
+            source: row.grantSource,
+          },
+        ],
+  );
+  if (grants.length > 0) mustBeAll(await addRuleGrants(tx, runId, grants), grants);
+}
+
+async function moveHomes(tx: TenantTx, runId: RunId, rows: readonly NewChange[]): Promise<void> {
+  const moves = numbered(rows, 'quota_home');
+  if (moves.length > 0) mustBeAll(await moveQuotaHomes(tx, runId, moves), moves);
+}

@@ -1,0 +1,67 @@
+/**
+ * What a push needs of its connection: mappings, rules, the other sources of the tenant, its domains. Read once, kept
+ * per process, and asked for again as soon as anything of it changed: each push reads a stamp of all of it in its own
+ * transaction, so nobody decides by what was true a moment ago.
+ */
+import type { Mapper } from '../../core/mapping.ts';
+import type { DecisionContext } from '../../core/subject.ts';
+import type { TenantTx } from '../../db/db.ts';
+import { openConnection, type ConnectionsDeps, type OpenConnection } from '../connections/connections.ts';
+import { mapperOf } from '../mirror/read-directory.ts';
+import { decisionContext } from '../plan/decision-context.ts';
+import type { PushContext } from './push-types.ts';
+
+export type OpenPush = {
+  readonly deps: ConnectionsDeps;
+  readonly connection: OpenConnection;
+  readonly mapper: Mapper;
+  readonly decision: DecisionContext;
+  readonly context: PushContext;
+};
+
+type Kept = Pick<OpenPush, 'connection' | 'mapper' | 'decision'> & { readonly stamp: string };
+
+const mostKept = 500;
+
+export function createOpenPush(deps: ConnectionsDeps): (tx: TenantTx, context: PushContext) => Promise<OpenPush> {
+  const kept = new Map<string, Kept>();
+  return async (tx, context) => {
+    const { stamp, now } = await readStamp(tx, context);
+    let found = kept.get(context.connectionId);
+    if (found === undefined || found.stamp !== stamp) {
+      const connection = await openConnection(tx, deps.connectors, context.connectionId);
+      found = {
+        connection,
+        mapper: mapperOf(connection),
+        decision: await decisionContext(tx, connection, deps),
+        stamp,
+      };
+      if (kept.size >= mostKept) kept.clear();
+      kept.set(context.connectionId, found);
+    }
+    const { connection, mapper } = found;
+    return { deps, connection, mapper, decision: { ...found.decision, now }, context };
+  };
+}
+
+/** `xmin` names the transaction that wrote a row last, so no change of a row can be missed. */
+async function readStamp(
+  tx: TenantTx,
+  context: PushContext,
+): Promise<{ readonly stamp: string; readonly now: string }> {
+  const [, rows] = await Promise.all([
+    // look-ups by one key: their generic plan is the right one, and planning them anew costs more than running them
+    tx.sql`set local plan_cache_mode = force_generic_plan`,
+    tx.sql<{ stamp: string; now: string }[]>`
+      select now() as now, concat_ws(';', ${tx.tenantId}::text,
+        (select string_agg(id || xmin::text, ',' order by id) from connections where tenant_id = ${tx.tenantId}),
+        (select string_agg(id || xmin::text, ',' order by id) from role_mappings
+          where tenant_id = ${tx.tenantId} and connection_id = ${context.connectionId}),
+        (select string_agg(name || xmin::text, ',' order by name) from domains where tenant_id = ${tx.tenantId}),
+        (select xmin::text from organizations o where o.tenant_id = ${tx.tenantId}
+          and o.id = (select organization_id from connections where tenant_id = ${tx.tenantId} and id = ${context.connectionId}))) as stamp`,
+  ]);
+  const [row] = rows;
+  if (row === undefined) throw new Error('A select without from gives one row.');
+  return row;
+}
