@@ -39,6 +39,7 @@ export {
   requireUserInReach,
 } from './permissions.ts';
 export type { GrantView } from './reads.ts';
+export { assignSuperAdmin, claimSuperAdmin } from './super-admin.ts';
 export type { NewToken, TokenView } from './tokens.ts';
 export { revokeTokensCreatedBy } from './tokens.ts';
 

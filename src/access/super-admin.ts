@@ -33,9 +33,9 @@ export function createSuperAdmins(db: Db): SuperAdmins {
     transferSuperAdmin: (principal, organizationId, toUserId) =>
       db.tenant(principal.tenantId, (tx) => transfer(tx, principal, organizationId, toUserId)),
     claimSuperAdmin: (principal, organizationId) =>
-      db.tenant(principal.tenantId, (tx) => claim(tx, principal, organizationId)),
+      db.tenant(principal.tenantId, (tx) => claimSuperAdmin(tx, principal, organizationId)),
     assignSuperAdmin: (principal, organizationId, userId) =>
-      db.tenant(principal.tenantId, (tx) => assign(tx, principal, organizationId, userId)),
+      db.tenant(principal.tenantId, (tx) => assignSuperAdmin(tx, principal, organizationId, userId)),
   };
 }
 
@@ -63,7 +63,11 @@ async function transfer(
   await record(tx, principal, 'super_admin.transferred', organizationId, toUserId, from);
 }
 
-async function claim(tx: TenantTx, principal: Principal, organizationId: OrganizationId): Promise<void> {
+export async function claimSuperAdmin(
+  tx: TenantTx,
+  principal: Principal,
+  organizationId: OrganizationId,
+): Promise<void> {
   await requireReach(tx, principal, organizationId);
   await lockOrganizations(tx, [organizationId]);
   const { userId } = principal;
@@ -77,7 +81,7 @@ async function claim(tx: TenantTx, principal: Principal, organizationId: Organiz
   await record(tx, principal, 'super_admin.claimed', organizationId, userId, null);
 }
 
-async function assign(
+export async function assignSuperAdmin(
   tx: TenantTx,
   principal: Principal,
   organizationId: OrganizationId,

@@ -73,6 +73,7 @@ type ResolveOptions = {
   readonly source?: true;
   readonly local?: true;
   readonly ignore?: true;
+  readonly assign?: string;
 };
 
 function addCaseCommands(cases: Command, context: CommandContext): void {
@@ -96,6 +97,7 @@ function addCaseCommands(cases: Command, context: CommandContext): void {
     .option('--grant', 'the privileged role that was asked for is given, at once')
     .option('--source', "of a drift: the directory's value stands from now on")
     .option('--local', 'of a drift: the value edited here stays')
+    .option('--assign <user>', 'of an organization without a Super Admin: this Admin becomes it')
     .option('--ignore', 'the object is left alone for good')
     .action(async (id: string, options: ResolveOptions, command: Command) => {
       if (!isUuid(id)) {
@@ -104,6 +106,12 @@ function addCaseCommands(cases: Command, context: CommandContext): void {
         });
       }
       await inTenant(context, command, async ({ office, principal, tenantId, output }) => {
+        if (options.assign !== undefined) {
+          const user = await office.users.find(principal, options.assign);
+          await office.reconciliation.fillSeat(principal, id, { action: 'assign', userId: user.id });
+          printObject(environment, output, { id, action: 'assign' }, `Case ${id} is decided: Super Admin assigned.`);
+          return;
+        }
         const resolution = await resolutionOf(options, async (reference) => {
           const user = await office.users.find(principal, reference);
           return { action: 'link', userId: user.id };
@@ -125,7 +133,7 @@ async function resolutionOf(
   if (actions.length + (options.link === undefined ? 0 : 1) !== 1) {
     throw new RollcallError(
       'invalid_input',
-      'Say what becomes of it: --link USER, --create, --grant, --source, --local or --ignore, one of them.',
+      'Say what becomes of it: --link USER, --create, --grant, --source, --local, --assign USER or --ignore, one of them.',
     );
   }
   return action === undefined ? link(options.link ?? '') : { action };

@@ -7,6 +7,7 @@ import type { TestStep } from '../connectors/contract/contract.ts';
 import { RollcallError } from '../core/errors.ts';
 import type { ConnectionId, RunId, TenantId } from '../core/ids.ts';
 import type { CaseStatus } from '../core/vocabulary.ts';
+import { fillSeat, type SeatChoice } from './cases/no-super-admin.ts';
 import { listCases, resolveCase, type Case, type Resolution } from './cases/cases.ts';
 import { selectChanges, type Change, type ChangeFilter } from './plan/changes.ts';
 import {
@@ -20,7 +21,9 @@ import {
   updateConnection,
 } from './connections/connections.ts';
 import type { Connection } from './connections/connections-store.ts';
+import type { Principal } from '../platform/route.ts';
 import { listUnmappedGroups, type UnmappedFilter, type UnmappedGroup } from './connections/unmapped-groups.ts';
+import { previewObject, type ObjectPreview, type PreviewRequest } from './connections/preview.ts';
 import { explainObject, explainUser, type Explanation } from './explain/explain.ts';
 import type { ObjectExplanation } from './explain/explain-object.ts';
 import { provisionObject, type Provisioned, type ProvisionRequest } from './provision/provision.ts';
@@ -50,6 +53,7 @@ export type { Change, ChangeFilter } from './plan/changes.ts';
 export type { Connectors } from './connections/connections.ts';
 export type { Connection } from './connections/connections-store.ts';
 export type { UnmappedGroup } from './connections/unmapped-groups.ts';
+export type { ObjectPreview, PreviewRequest } from './connections/preview.ts';
 export type { Explanation } from './explain/explain.ts';
 export type { ExplainStep, ObjectExplanation } from './explain/explain-object.ts';
 export type { Provisioned } from './provision/provision.ts';
@@ -109,11 +113,15 @@ export type Reconciliation = {
   /** By id, username, e-mail or full name. */
   explainUser(tenantId: TenantId, idOrName: string): Promise<Explanation>;
   /** A directory object, linked or not: by immutable id or any name. Changes nothing. */
+  /** Nothing is written; throws not_found, invalid_input. */
+  previewObject(tenantId: TenantId, request: PreviewRequest): Promise<ObjectPreview>;
   explainObject(tenantId: TenantId, connectionId: ConnectionId, reference: string): Promise<ObjectExplanation>;
   /** Reads one user from its directory now, decides and applies it. Throws not_found, run_live, connection_state, directory_*. */
   provisionObject(request: ProvisionRequest): Promise<Provisioned>;
   listUnmappedGroups(tenantId: TenantId, filter: UnmappedFilter): Promise<UnmappedGroup[]>;
   listCases(tenantId: TenantId, status: CaseStatus): Promise<Case[]>;
+  /** Of an organization without a Super Admin: an Admin claims the seat, or it is assigned. Access decides who may. */
+  fillSeat(principal: Principal, caseId: string, choice: SeatChoice): Promise<void>;
   resolveCase(actor: string, tenantId: TenantId, caseId: string, resolution: Resolution): Promise<void>;
 
   readonly pushes: Pushes;
@@ -154,10 +162,12 @@ export function createReconciliation(deps: RunDeps): Reconciliation {
     exportRun: async (tenantId, runId, format) => exportRun(db, tenantId, await getRun(tenantId, runId), format),
     listChanges: (tenantId, filter) => db.tenant(tenantId, (tx) => selectChanges(tx, filter)),
     explainUser: (tenantId, idOrName) => explainUser(deps, tenantId, idOrName),
+    previewObject: (tenantId, request) => previewObject(deps, tenantId, request),
     explainObject: (tenantId, connectionId, reference) => explainObject(deps, tenantId, connectionId, reference),
     provisionObject: (request) => provisionObject(deps, request),
     listUnmappedGroups: (tenantId, filter) => listUnmappedGroups(db, tenantId, filter),
     listCases: (tenantId, status) => listCases(db, tenantId, status),
+    fillSeat: (principal, caseId, choice) => fillSeat(db, principal, caseId, choice),
     resolveCase: (actor, tenantId, caseId, resolution) => resolveCase(db, actor, tenantId, caseId, resolution),
     pushes: createPushes(deps),
     reach: createReach(deps),

@@ -10,6 +10,7 @@ import type { TenantTx } from '../../db/db.ts';
 import { enqueueEach } from '../../outbox/outbox.ts';
 import { applyUserChanges, moveQuotaHomes, type UserChange } from '../../users/users.ts';
 import { openCases } from '../cases/cases.ts';
+import { noteEmptySeats } from '../cases/no-super-admin.ts';
 import { writeLinks } from './links.ts';
 import { chunkBounds, selectBySeq, selectPlanned, setChangeStates, type Change } from '../plan/changes.ts';
 import { applyRestores, beginUndo, markUndone, type UndoneRun } from '../undo/undo-apply.ts';
@@ -181,6 +182,7 @@ async function applyRows(tx: TenantTx, scope: ApplyScope, op: ChangeOp, rows: re
   const appliedRows = rows.filter((row) => done.has(row.seq));
   if (scope.undone === null) await writeLinks(tx, scope, op, appliedRows);
   else await markUndone(tx, scope, scope.undone, appliedRows);
+  if (op === 'grant') await noteEmptySeats(tx, scope, appliedRows);
   if (op === 'suspend' || op === 'remove') {
     await revokeTokensCreatedBy(
       tx,

@@ -8,6 +8,7 @@ import { caseKinds, type CaseKind, type CaseStatus } from '../../core/vocabulary
 import type { Db, TenantTx } from '../../db/db.ts';
 import type { Change } from '../plan/changes.ts';
 import { desiredOfAnchors } from '../plan/selection.ts';
+import { noteEmptySeats } from './no-super-admin.ts';
 import { resolveDrift, type DriftValues } from './drift.ts';
 
 export type Case = {
@@ -69,6 +70,11 @@ export async function openCases(
     from jsonb_to_recordset(${json}::jsonb)
       as r(id uuid, anchor text, kind text, subject text, reason text, candidates text, "isFault" boolean, details jsonb)
     where not "isFault"
+      -- what a person ignored stays ignored while nothing about it is new
+      and not exists (
+        select 1 from cases i
+        where i.tenant_id = ${tx.tenantId} and i.connection_id = ${connectionId} and i.anchor = r.anchor and i.kind = r.kind
+          and i.status = 'ignored' and i.reason = r.reason and i.details is not distinct from r.details)
     on conflict (tenant_id, connection_id, anchor, kind) where status = 'open' and anchor is not null
       do update set reason = excluded.reason, details = excluded.details where cases.details is distinct from excluded.details`;
 }
@@ -97,6 +103,9 @@ function selectCases(tx: TenantTx, status: CaseStatus | null, limit: number, id:
     from cases c
     left join connections n on n.tenant_id = c.tenant_id and n.id = c.connection_id
     where c.tenant_id = ${tx.tenantId} and (${status}::text is null or c.status = ${status}::text)
+      -- a seat that was filled in another way needs nobody's word any more
+      and not (c.kind = 'no_super_admin' and c.status = 'open' and exists (
+        select 1 from super_admins s where s.tenant_id = c.tenant_id and s.organization_id = c.organization_id))
       and (${id}::uuid is null or c.id = ${id}::uuid)
     order by c.created_at, c.id limit ${limit}`;
 }
@@ -147,6 +156,8 @@ const usual = ['link', 'create', 'ignore'] as const;
 const actions: Readonly<Partial<Record<CaseKind, readonly Resolution['action'][]>>> = {
   privileged_grant: ['grant', 'ignore'],
   drift: ['source', 'local', 'ignore'],
+  // the seat itself is filled by fillSeat
+  no_super_admin: ['ignore'],
 };
 
 async function actOn(tx: TenantTx, caseId: string, found: OpenCase, resolution: Resolution): Promise<void> {
@@ -194,7 +205,16 @@ async function grantAsked(
     order by organization_id, role, grant_source, seq desc`;
   const wanted = asked.filter((row) => still.has(row.source));
   const given = runId === null ? [] : await addRuleGrants(tx, runId, wanted);
-  if (given.length > 0) return;
+  if (runId !== null && given.length > 0) {
+    const [row] = await tx.sql<{ connectionName: string }[]>`
+      select name as "connectionName" from connections where tenant_id = ${tx.tenantId} and id = ${connectionId}`;
+    const scope = { connectionId, connectionName: row?.connectionName ?? connectionId, runId };
+    return noteEmptySeats(
+      tx,
+      scope,
+      wanted.filter((grant) => given.includes(grant.seq)),
+    );
+  }
   throw new RollcallError(
     'conflict',
     `The role of case ${caseId} can not be given: the directory asks for it no longer, or an exclusion stands against it.`,

@@ -39,7 +39,7 @@ export function caseRoutes({ reconciliation }: RoutesDeps): Route[] {
       method: 'post',
       path: '/cases/:caseId/resolve',
       summary:
-        'Close a case: link to a user, create a user, give the role asked for, say whose value stands, or ignore it.',
+        'Close a case: link to a user, create a user, give the role asked for, say whose value stands, fill the seat of the Super Admin, or ignore it.',
       permission: full,
       params: z.strictObject({ caseId: z.string() }),
       body: z.discriminatedUnion('action', [
@@ -49,12 +49,19 @@ export function caseRoutes({ reconciliation }: RoutesDeps): Route[] {
         z.strictObject({ action: z.literal('source') }),
         z.strictObject({ action: z.literal('local') }),
         z.strictObject({ action: z.literal('ignore') }),
+        z.strictObject({ action: z.literal('assign'), userId: z.uuid() }),
+        z.strictObject({ action: z.literal('claim') }),
       ]),
       response: z.object({ ok: z.literal(true) }),
       handler: async ({ params, body }, { principal }) => {
         const caseId = requireId<string>(params.caseId, 'case');
-        const resolution = body.action === 'link' ? { action: body.action, userId: body.userId as UserId } : body;
         await reconciliation.reach.requireCase(principal, caseId);
+        if (body.action === 'assign' || body.action === 'claim') {
+          const choice = body.action === 'claim' ? body : { action: body.action, userId: body.userId as UserId };
+          await reconciliation.fillSeat(principal, caseId, choice);
+          return { ok: true as const };
+        }
+        const resolution = body.action === 'link' ? { action: body.action, userId: body.userId as UserId } : body;
         await reconciliation.resolveCase(principal.actor, principal.tenantId, caseId, resolution);
         return { ok: true as const };
       },
