@@ -1,38 +1,71 @@
 /** Gauges about connections, read from the database when Prometheus asks: true whichever process did the work. */
-import type { Db } from '../db/db.ts';
+import type { Db, EngineTx } from '../db/db.ts';
 import type { Logger } from '../platform/logger.ts';
 import { addReadGauge, type Metrics } from '../platform/metrics.ts';
+
+type Sample = { readonly label: string; readonly value: number };
+
+type ConnectionGauge = {
+  readonly name: `rollcall_${string}`;
+  readonly help: string;
+  readonly labelName: string;
+  readonly read: (tx: EngineTx) => Promise<readonly Sample[]>;
+};
+
+/** A quarantined connection counts: that it is not read any more is what somebody should see. */
+const gauges: readonly ConnectionGauge[] = [
+  {
+    name: 'rollcall_connection_last_full_read_age_seconds',
+    help: 'Time since the last complete full read of a connection that is active or in quarantine; since it was made, where there was none.',
+    labelName: 'connection',
+    read: ({ sql }) => sql<Sample[]>`
+      select id as label, extract(epoch from now() - coalesce(last_full_at, created_at))::float8 as value
+      from connections where status in ('active', 'quarantined') and kind <> 'scim'`,
+  },
+  {
+    name: 'rollcall_connection_oldest_unapplied_change_age_seconds',
+    help: 'Age of the oldest plan of a connection whose changes wait for a person or a worker; 0 where none waits.',
+    labelName: 'connection',
+    read: ({ sql }) => sql<Sample[]>`
+      select c.id as label, coalesce(max(extract(epoch from now() - r.created_at)), 0)::float8 as value
+      from connections c
+      left join runs r on r.tenant_id = c.tenant_id and r.connection_id = c.id
+        and (r.status in ('planned', 'held') or (r.status in ('queued', 'running') and r.phase = 'apply'))
+      group by c.id`,
+  },
+  {
+    name: 'rollcall_connection_quarantined',
+    help: '1 while a connection is in quarantine, else 0.',
+    labelName: 'connection',
+    read: ({ sql }) => sql<Sample[]>`
+      select id as label, (status = 'quarantined')::int as value from connections`,
+  },
+  {
+    name: 'rollcall_connection_failed_runs',
+    help: 'Runs of a connection that failed in a row.',
+    labelName: 'connection',
+    read: ({ sql }) => sql<Sample[]>`
+      select id as label, failed_runs as value from connections`,
+  },
+  {
+    name: 'rollcall_runs',
+    help: 'Runs that are live or wait for a person, by status.',
+    labelName: 'status',
+    read: ({ sql }) => sql<Sample[]>`
+      select status as label, count(*)::int as value from runs
+      where status in ('queued', 'running', 'planned', 'held') and kind <> 'push' group by status`,
+  },
+];
 
 export function addConnectionMetrics(metrics: Metrics, db: Db, logger: Logger): void {
   const onError = (error: unknown): void => {
     logger.debug({ err: error }, 'metrics of connections could not be read');
   };
-  addReadGauge(
-    metrics,
-    {
-      name: 'rollcall_connection_last_full_read_age_seconds',
-      help: 'Time since the last complete full read of an active connection.',
-      labelNames: ['connection'],
-    },
-    () =>
-      db.engine(async ({ sql }) => {
-        const rows = await sql<{ id: string; age: number }[]>`
-          select id, extract(epoch from now() - last_full_at)::float8 as age
-          from connections where status = 'active' and last_full_at is not null`;
-        return rows.map(({ id, age }) => ({ labels: { connection: id }, value: age }));
-      }),
-    onError,
-  );
-  addReadGauge(
-    metrics,
-    { name: 'rollcall_runs', help: 'Runs that are live or wait for a person, by status.', labelNames: ['status'] },
-    () =>
-      db.engine(async ({ sql }) => {
-        const rows = await sql<{ status: string; count: number }[]>`
-          select status, count(*)::int as count from runs
-          where status in ('queued', 'running', 'planned', 'held') and kind <> 'push' group by status`;
-        return rows.map(({ status, count }) => ({ labels: { status }, value: count }));
-      }),
-    onError,
-  );
+  for (const { name, help, labelName, read } of gauges) {
+    const sample = async () => {
+      const rows = await db.engine(read);
+      return rows.map(({ label, value }) => ({ labels: { [labelName]: label }, value }));
+    };
+    addReadGauge(metrics, { name, help, labelNames: [labelName] }, sample, onError);
+  }
 }
