@@ -225,10 +225,11 @@ async function handshake(socket: Socket, target: DialTarget & TlsOptions, signal
     minVersion: 'TLSv1.2',
   });
   // Node forgets the certificate when it refuses it; who issued it is what the admin has to know.
-  const peer: PeerFacts = { issuer: undefined, subject: undefined };
+  const peer: { -readonly [Fact in keyof PeerFacts]: PeerFacts[Fact] } = { issuer: undefined, subject: undefined };
   secure.prependListener('secure', () => {
-    const { issuer, subject } = secure.getPeerCertificate();
-    Object.assign(peer, { issuer: nameOf(issuer), subject: nameOf(subject) });
+    const { issuer, subject, subjectaltname, valid_from, valid_to, fingerprint256 } = secure.getPeerCertificate();
+    Object.assign(peer, { issuer: nameOf(issuer), subject: nameOf(subject), alternativeNames: subjectaltname });
+    Object.assign(peer, { validFrom: valid_from, validTo: valid_to, fingerprint256 });
   });
   try {
     return await settled(secure, 'secureConnect', signal);
@@ -239,7 +240,15 @@ async function handshake(socket: Socket, target: DialTarget & TlsOptions, signal
 }
 
 /** Stands as `peer` on errors of TLS handshakes, as far as the server showed a certificate. */
-export type PeerFacts = { readonly issuer: string | undefined; readonly subject: string | undefined };
+export type PeerFacts = {
+  readonly issuer: string | undefined;
+  readonly subject: string | undefined;
+  readonly alternativeNames?: string | undefined;
+  /** As the certificate writes it. */
+  readonly validFrom?: string | undefined;
+  readonly validTo?: string | undefined;
+  readonly fingerprint256?: string | undefined;
+};
 
 /** Servers make certificates without any name; the types promise one. */
 function nameOf(name: Partial<Record<'CN' | 'O', string | string[]>> | undefined): string | undefined {

@@ -1,6 +1,7 @@
 /** Foreign errors become ours here, once: result codes (RFC 4511 appendix A), AD's bind sub-codes, TLS and socket errors. */
 import { RollcallError, isRollcallError } from '../../core/errors.ts';
 import type { ErrorCode } from '../../core/errors.ts';
+import type { PeerFacts } from '../../platform/dialer.ts';
 import type { LdapResult } from './results.ts';
 
 type Meaning = { readonly name: string; readonly code: ErrorCode; readonly says: string; readonly remedy?: string };
@@ -100,17 +101,52 @@ const meanings: Readonly<Record<number, Meaning>> = {
   80: { name: 'other', code: 'directory_protocol', says: 'The server reported an internal error.' },
 };
 
-/** AD bind sub-codes: hexadecimal Win32 errors in the diagnostic text ("..., data 52e, v3839"). */
-const bindSubCodes: Readonly<Record<string, string>> = {
-  '525': 'There is no such user in Active Directory.',
-  '52e': 'The user name or the password is wrong.',
-  '530': 'The account may not sign in at this hour (logon hours).',
-  '531': 'The account may not sign in from this machine (workstation restriction).',
-  '532': "The account's password has expired.",
-  '533': 'The account is disabled.',
-  '701': 'The account has expired.',
-  '773': "The account's password must be changed first.",
-  '775': 'The account is locked out.',
+type BindWords = { readonly says: string; readonly remedy: string };
+
+const askAdministrator =
+  'In Active Directory Users and Computers, open the properties of the service account, tab Account';
+
+/** AD bind sub-codes: hexadecimal Win32 errors in the diagnostic text ("..., data 52e, v3839"; winerror.h). */
+export const bindSubCodes: Readonly<Record<string, BindWords>> = {
+  '525': {
+    says: 'There is no such user in Active Directory.',
+    remedy: 'Check the bind DN: a full DN, or user@domain.',
+  },
+  '52e': { says: 'The user name or the password is wrong.', remedy: credentials },
+  '52f': {
+    says: 'A restriction of the account keeps it from signing in.',
+    remedy: `${askAdministrator}: no smart card may be required, and no authentication policy may bar this machine.`,
+  },
+  '530': {
+    says: 'The account may not sign in at this hour (logon hours).',
+    remedy: `${askAdministrator}, and allow all hours: synchronization runs at night, too.`,
+  },
+  '531': {
+    says: 'The account may not sign in from this machine (workstation restriction).',
+    remedy: `${askAdministrator}, Log On To, and allow all computers.`,
+  },
+  '532': {
+    says: "The account's password has expired.",
+    remedy: 'Set a new password, let it never expire for this account, and enter it here.',
+  },
+  '533': { says: 'The account is disabled.', remedy: 'Enable the service account.' },
+  '534': {
+    says: 'The account has not been granted this kind of sign-in.',
+    remedy: 'Allow it "Access this computer from the network" on the domain controllers.',
+  },
+  '568': {
+    says: 'The account is in too many groups to sign in.',
+    remedy: 'Take the service account out of groups it does not need.',
+  },
+  '701': { says: 'The account has expired.', remedy: `${askAdministrator}, and let the account never expire.` },
+  '773': {
+    says: "The account's password must be changed first.",
+    remedy: 'Set a password without "User must change password at next logon", and enter it here.',
+  },
+  '775': {
+    says: 'The account is locked out.',
+    remedy: 'Unlock it, and look for whoever signs in with an old password of it.',
+  },
 };
 
 /** A server may send megabytes of text; what is stored and shown stays readable. */
@@ -142,7 +178,7 @@ export function bindFailure(result: LdapResult): RollcallError {
   const subCode = /\bdata ([0-9a-f]{1,8})\b/i.exec(result.message)?.[1]?.toLowerCase();
   const words = subCode === undefined ? undefined : bindSubCodes[subCode];
   if (result.code === 49 && words !== undefined) {
-    return new RollcallError('directory_auth', words, { remedy: credentials, raw: rawResult(result) });
+    return new RollcallError('directory_auth', words.says, { remedy: words.remedy, raw: rawResult(result) });
   }
   // 389-ds answers 53 "Account inactivated"; whatever the code, a refused bind is a matter of authentication,
   // except when the server says that it can not answer now.
@@ -168,19 +204,21 @@ function codeOf(error: unknown): string {
   return typeof code === 'string' ? code : String(error);
 }
 
-function issuerOf(error: unknown): string | undefined {
+/** What the dialer could see of the certificate before it was refused. */
+function peerOf(error: unknown): Partial<PeerFacts> {
   const peer: unknown = error instanceof Error ? Reflect.get(error, 'peer') : undefined;
-  const issuer: unknown = typeof peer === 'object' && peer !== null ? Reflect.get(peer, 'issuer') : undefined;
-  return typeof issuer === 'string' ? issuer : undefined;
+  return typeof peer === 'object' && peer !== null ? peer : {};
 }
 
 export function tlsFailure(cause: unknown, host: string): RollcallError {
   const raw = codeOf(cause);
-  const issuerName = issuerOf(cause);
-  const issuer = issuerName === undefined ? '' : ` It was issued by "${issuerName}".`;
+  const certificate = peerOf(cause);
+  const details = { certificate };
+  const issuer = certificate.issuer === undefined ? '' : ` It was issued by "${certificate.issuer}".`;
   if (trustCodes.has(raw)) {
     return new RollcallError('directory_tls', `The certificate of ${host} is not trusted.${issuer}`, {
       cause,
+      details,
       remedy: 'Give the certificate of that authority (PEM) as CA of this connection.',
       raw,
     });
@@ -188,7 +226,8 @@ export function tlsFailure(cause: unknown, host: string): RollcallError {
   if (raw === 'ERR_TLS_CERT_ALTNAME_INVALID') {
     return new RollcallError('directory_tls', `The certificate of ${host} is for another name.`, {
       cause,
-      remedy: 'Use a host name that stands in the certificate, or set the TLS server name.',
+      details,
+      remedy: `Use a host name that stands in the certificate${certificate.alternativeNames === undefined ? '' : ` (${certificate.alternativeNames})`}, or set the TLS server name.`,
       raw: cause instanceof Error ? `${raw}: ${cause.message}` : raw,
     });
   }
@@ -196,12 +235,14 @@ export function tlsFailure(cause: unknown, host: string): RollcallError {
     const says = raw === 'CERT_HAS_EXPIRED' ? 'has expired' : 'is not valid yet';
     return new RollcallError('directory_tls', `The certificate of ${host} ${says}.`, {
       cause,
+      details,
       remedy: 'Renew it on the directory server, or correct the clock.',
       raw,
     });
   }
   return new RollcallError('directory_tls', `No TLS connection to ${host} could be made.`, {
     cause,
+    details,
     remedy: 'Check that the port speaks TLS: ldaps is usually 636, StartTLS 389.',
     raw: cause instanceof Error ? `${raw}: ${cause.message}` : raw,
   });

@@ -118,7 +118,33 @@ describe('Active Directory', () => {
       hasPagedResults: true,
       hasDirSync: true,
     });
-    expect(steps.every(({ outcome }) => outcome === 'ok')).toBe(true);
+    expect(steps.filter(({ outcome }) => outcome !== 'ok').map(({ step }) => step)).toEqual(['deletions']);
+    expect(steps.find(({ step }) => step === 'increments')?.facts).toEqual({ setting: 'off', by: 'usn' });
+    expect(steps.find(({ step }) => step === 'disabled')?.facts).toMatchObject({ count: 2 }); // Guest, krbtgt
+    expect(steps.find(({ step }) => step === 'clock')?.facts).toMatchObject({
+      skewSeconds: expect.closeTo(0, -1) as number,
+    });
+  });
+
+  test('a clock that is off, and an account that may see deleted objects, are told', async () => {
+    const account = await addServiceAccount(fixture.server, 'svc-told');
+    await fixture.server.allowReplication(account);
+    await fixture.server.showDeletedObjects();
+    const ahead = ldapConnector({
+      dialer: createDialer({ allowPrivateRanges: ['127.0.0.0/8'] }),
+      now: () => new Date(Date.now() + 600_000),
+    });
+    const settings = { ...fixture.settings, bindDn: 'svc-told@ad.example.test', increments: 'auto' as const };
+    const request = { settings, secrets: fixture.secrets, attributes: ['sAMAccountName'] };
+    const steps = await collect(ahead.test({ ...request, signal: AbortSignal.timeout(20_000) }));
+    expect(steps.find(({ step }) => step === 'deletions')?.outcome).toBe('ok');
+    expect(steps.find(({ step }) => step === 'increments')?.facts).toEqual({ setting: 'auto', by: 'dirsync' });
+    expect(steps.find(({ step }) => step === 'clock')).toMatchObject({
+      outcome: 'warning',
+      message: expect.stringContaining('10 minutes ahead') as string,
+    });
+    const names = steps.flatMap(({ sample = [] }) => sample.map(({ attributes }) => attributes['sAMAccountName']));
+    expect(names).toContain('Administrator');
   });
 
   test('the anchor is the GUID as Windows tools print it, and binary values arrive as text', async () => {

@@ -159,13 +159,23 @@ describe('OpenLDAP', () => {
       'read_users ok',
       'read_groups warning',
       'page ok',
+      'disabled warning',
+      'deletions skipped',
+      'increments ok',
+      'clock skipped',
     ]);
     expect(found.find(({ step }) => step === 'capabilities')?.facts).toMatchObject({
       vendor: 'openldap',
       hasSyncrepl: true,
+      suggestedBaseDns: [server.baseDn],
     });
     expect(found.find(({ step }) => step === 'read_users')?.facts).toMatchObject({ count: people });
-    expect(found.find(({ step }) => step === 'tls')?.facts).toMatchObject({ issuer: 'Rollcall Test CA' });
+    expect(found.find(({ step }) => step === 'tls')?.facts).toMatchObject({
+      issuer: 'Rollcall Test CA',
+      chain: ['ldap.example.test', 'Rollcall Test CA'],
+    });
+    const sample = found.find(({ step }) => step === 'read_users')?.sample ?? [];
+    expect(sample.map(({ name, isActive }) => [name, isActive])).toContainEqual(['P 0', true]);
   });
 
   test('an untrusted certificate is named with its issuer and the remedy', async () => {
@@ -173,6 +183,11 @@ describe('OpenLDAP', () => {
     expect(step).toMatchObject({ step: 'tls', raw: 'SELF_SIGNED_CERT_IN_CHAIN', facts: { code: 'directory_tls' } });
     expect(step.message).toContain('Rollcall Test CA');
     expect(step.message).toContain('CA of this connection');
+    expect(step.facts?.['certificate']).toMatchObject({
+      subject: 'ldap.example.test',
+      alternativeNames: expect.stringContaining('DNS:localhost') as string,
+      fingerprint256: expect.stringMatching(/^[0-9A-F:]{95}$/) as string,
+    });
   });
 
   test('a certificate for another name is refused', async () => {
