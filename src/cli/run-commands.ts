@@ -175,8 +175,8 @@ function addDecisionCommands(program: Command, context: CommandContext): void {
         const run = await at.office.reconciliation.getRun(at.tenantId, runIdOf(id));
         // a run without a plan is refused there, in words about its state
         const digest = options.digest ?? run.digest ?? '';
-        const { overrideSecondPerson } = options;
-        const given = { actor, digest, overrideSecondPerson };
+        const overrideReason = options['overrideSecondPerson'];
+        const given = { actor, digest, overrideReason };
         const { isQueued } = await at.office.reconciliation.approveRun(at.tenantId, run.id, given);
         const next = isQueued
           ? `A running daemon applies it within a minute; now: rollcall apply ${run.id}${at.sameTenant}`
@@ -207,7 +207,7 @@ function addDecisionCommands(program: Command, context: CommandContext): void {
     });
 }
 
-type ApproveOptions = { readonly digest?: string; readonly overrideSecondPerson?: string };
+type ApproveOptions = { readonly digest?: string; readonly ['overrideSecondPerson']?: string };
 
 async function apply(context: CommandContext, at: TenantWork, runId: RunId): Promise<RunSummary> {
   const run = await at.office.reconciliation.getRun(at.tenantId, runId);

@@ -31,7 +31,7 @@ export const errorCodes = {
   run_state: { httpStatus: 409, retry: 'never' },
   digest_mismatch: { httpStatus: 409, retry: 'never' },
   approval_expired: { httpStatus: 409, retry: 'never' },
-  second_person: { httpStatus: 409, retry: 'never' },
+  second_approver: { httpStatus: 409, retry: 'never' },
   fenced: { httpStatus: 409, retry: 'never' },
   canceled: { httpStatus: 409, retry: 'never' },
   connection_state: { httpStatus: 409, retry: 'never' },

@@ -87,7 +87,7 @@ export const leaverSchema = z
 export type Leaver = z.output<typeof leaverSchema>;
 
 export const approvalSchema = z.strictObject({
-  persons: z
+  approvers: z
     .int()
     .min(1)
     .max(2)

@@ -11,15 +11,15 @@ const database = useDatabase();
 const refused = (code: ErrorCode) => (error: unknown) => isRollcallError(error, code);
 
 async function waiting(
-  document: Record<string, unknown> = { approval: { persons: 2 } },
+  document: Record<string, unknown> = { approval: { approvers: 2 } },
 ): Promise<[Engine, RunSummary]> {
   const engine = await createEngine(database.db, { document });
   engine.directory.put({ id: 'p1', name: 'Ann' });
   return [engine, await engine.run()];
 }
 
-function approve(engine: Engine, run: RunSummary, actor: string, overrideSecondPerson?: string) {
-  const approval = { actor, digest: run.digest ?? '', overrideSecondPerson };
+function approve(engine: Engine, run: RunSummary, actor: string, overrideReason?: string) {
+  const approval = { actor, digest: run.digest ?? '', overrideReason };
   return engine.reconciliation.approveRun(engine.tenantId, run.id, approval);
 }
 
@@ -44,9 +44,9 @@ describe('a connection that asks for two persons', () => {
   test('does not take the second word from who gave the first, nor from who asked for the run', async () => {
     const [engine, run] = await waiting();
     await approve(engine, run, 'token:ada');
-    await expect(approve(engine, run, 'token:ada')).rejects.toSatisfy(refused('second_person'));
+    await expect(approve(engine, run, 'token:ada')).rejects.toSatisfy(refused('second_approver'));
     // the runs of this engine are asked for by `test`
-    await expect(approve(engine, run, 'test')).rejects.toSatisfy(refused('second_person'));
+    await expect(approve(engine, run, 'test')).rejects.toSatisfy(refused('second_approver'));
     expect(await statusOf(engine, run)).toBe('planned');
   });
 
@@ -89,13 +89,11 @@ describe('a connection that asks for two persons', () => {
       (tx) => tx.sql<{ actor: string; details: Record<string, unknown> }[]>`
         select actor, details from audit_events where action = 'run.approved'`,
     );
-    expect(events).toMatchObject([
-      { actor: 'operator:root', details: { overrideSecondPerson: 'Bob is ill', persons: 2 } },
-    ]);
+    expect(events).toMatchObject([{ actor: 'operator:root', details: { overrideReason: 'Bob is ill', approvers: 2 } }]);
   });
 
   test('stops an undo at its plan, also one that would apply at once', async () => {
-    const engine = await createEngine(database.db, { document: { approval: { persons: 2 } } });
+    const engine = await createEngine(database.db, { document: { approval: { approvers: 2 } } });
     engine.directory.put({ id: 'p1', name: 'Ann' });
     const run = await engine.run();
     await approve(engine, run, 'token:ada');

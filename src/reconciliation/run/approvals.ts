@@ -1,5 +1,5 @@
 /**
- * A person's word on a plan that waits, bound to its digest. Where the connection asks for two persons, the first word
+ * A person's word on a plan that waits, bound to its digest. Where the connection asks for two approvers, the first word
  * is kept with the run until the second comes, from somebody who neither asked for the run nor gave the first.
  */
 import { recordEvent } from '../../audit/audit.ts';
@@ -19,7 +19,7 @@ export type Approval = {
   /** The digest the person saw; another one means the plan is not what they approved. */
   readonly digest: string;
   /** Why the host operator does without a second person. */
-  readonly overrideSecondPerson?: string | undefined;
+  readonly overrideReason?: string | undefined;
 };
 
 export type Approved = {
@@ -40,10 +40,10 @@ export function approveRun(db: Db, tenantId: TenantId, runId: RunId, approval: A
         remedy: 'Start a new run: it uses the new settings.',
       });
     }
-    const { persons } = policySchema.parse(connection.policy).approval;
+    const { approvers } = policySchema.parse(connection.policy).approval;
     const standing = await standingApprovals(tx, run);
-    const given = await addApproval(tx, run, standing, approval, persons);
-    const isQueued = given.length >= persons || approval.overrideSecondPerson !== undefined;
+    const given = await addApproval(tx, run, standing, approval, approvers);
+    const isQueued = given.length >= approvers || approval.overrideReason !== undefined;
     if (isQueued) await queueForApply(tx, runId, given);
     await recordEvent(tx, {
       actor: approval.actor,
@@ -51,9 +51,9 @@ export function approveRun(db: Db, tenantId: TenantId, runId: RunId, approval: A
       target: `run:${runId}`,
       details: {
         digest: approval.digest,
-        persons,
+        approvers,
         approvals: given.map((one) => one.actor),
-        ...(approval.overrideSecondPerson === undefined ? {} : { overrideSecondPerson: approval.overrideSecondPerson }),
+        ...(approval.overrideReason === undefined ? {} : { overrideReason: approval.overrideReason }),
       },
     });
     return { isQueued, approvals: given };
@@ -89,10 +89,10 @@ async function addApproval(
   run: RunSummary,
   standing: readonly RunApproval[],
   approval: Approval,
-  persons: number,
+  approvers: number,
 ): Promise<RunApproval[]> {
-  const override = approval.overrideSecondPerson ?? null;
-  if (override === null) requireAnotherPerson(run, standing, approval.actor, persons);
+  const override = approval.overrideReason ?? null;
+  if (override === null) requireSecondApprover(run, standing, approval.actor, approvers);
   else if (!approval.actor.startsWith('operator:')) {
     throw new RollcallError('forbidden', 'Only the operator of the host can do without a second person.');
   }
@@ -105,12 +105,17 @@ async function addApproval(
   return row?.approvals ?? [];
 }
 
-function requireAnotherPerson(run: RunSummary, standing: readonly RunApproval[], actor: string, persons: number): void {
-  if (persons < 2 || standing.length === 0) return;
+function requireSecondApprover(
+  run: RunSummary,
+  standing: readonly RunApproval[],
+  actor: string,
+  approvers: number,
+): void {
+  if (approvers < 2 || standing.length === 0) return;
   const isFirst = standing.some((one) => one.actor === actor);
   if (!isFirst && run.requestedBy !== actor) return;
   const what = isFirst ? 'have approved this plan already' : 'asked for this run';
-  throw new RollcallError('second_person', `You ${what}: its second approval must come from another person.`, {
+  throw new RollcallError('second_approver', `You ${what}: its second approval must come from another person.`, {
     remedy: 'Let another Admin look at the plan and approve it.',
     details: { approvals: standing.map((one) => one.actor), requestedBy: run.requestedBy },
   });

@@ -250,7 +250,7 @@ class LiveRun {
     await refreshStatistics(this.#deps.db, subjects, ['changes']);
     await this.#enter('guard', { subjects });
     const judged = await this.#fenced((tx) => judgePlan(tx, this.#planOf(open, false, [])));
-    const mustStop = this.#run.mode === 'plan' || judged.guard !== null || open.policy.approval.persons > 1;
+    const mustStop = this.#run.mode === 'plan' || judged.guard !== null || open.policy.approval.approvers > 1;
     return judged.digest === null || !mustStop ? 'apply' : this.#stopAtPlan(open, null, judged, true);
   }
 

@@ -53,7 +53,7 @@ export async function writeUndoPlan(tx: TenantTx, options: UndoPlanOptions): Pro
       grant_source text, before jsonb, after jsonb, reason text, cause text, restore jsonb) on commit drop`;
   await selectValues(tx);
   await keepCreated(tx);
-  await planRemovals(tx);
+  await planRemovals(tx, options);
   await planValues(tx);
   await planStandings(tx);
   await planQuotaHomes(tx);
@@ -162,12 +162,12 @@ async function keepCreated(tx: TenantTx): Promise<void> {
         select 1 from undo_values v where v.user_id = u.user_id and v.now_value is distinct from v.left_value))`;
 }
 
-async function planRemovals(tx: TenantTx): Promise<void> {
+async function planRemovals(tx: TenantTx, { connectionId }: UndoPlanOptions): Promise<void> {
   await tx.sql`
     insert into undo_plan (class, op, kind, anchor, user_id, subject, before, after, reason, cause, restore)
     select 'remove', 'remove', 'leaver', anchor, user_id, subject, jsonb_build_object('status', status), '{"status": "removed"}',
       'Created by the run that is undone.', 'undo:create',
-      jsonb_build_object('undoes', seqs, 'standing', jsonb_build_object('status', 'removed', 'suspendedBy', null,
+      jsonb_build_object('undoes', seqs, 'standing', jsonb_build_object('status', 'removed', 'suspendedBy', ${`connection:${connectionId}`}::text,
         'statusReason', 'Created by a run that was undone.'))
     from undo_users where is_created and kept is null and status = 'active'`;
 }
