@@ -254,3 +254,53 @@ describe('the users list', () => {
     await expect(users.find(admin(), 'nobody')).rejects.toEqual(refused('not_found'));
   });
 });
+
+describe('protection', () => {
+  it('by hand keeps who did it and why, ends with it, and is audited', async () => {
+    const user = await make({ displayName: 'Break Glass' });
+    const made = await users.setProtection(admin(), user.id, true, 'Works while the directory is down');
+    expect(made).toMatchObject({
+      isProtected: true,
+      protectedBy: 'token:test',
+      protectedReason: 'Works while the directory is down',
+    });
+    const ended = await users.setProtection(admin(), user.id, false, 'Over');
+    expect(ended).toMatchObject({ isProtected: false, protectedBy: null, protectedReason: null });
+    const { events } = await happenings(user.id);
+    expect(events.slice(-2)).toEqual(['user.protected', 'user.unprotected']);
+  });
+});
+
+describe('a quota home', () => {
+  const sub = () => addSubOrganization(database.db, tenant.tenantId, root);
+
+  it('of a user made in a sub-organization is that one; of one made in the root, the root', async () => {
+    const organizationId = await sub();
+    const below = await users.create(admin(organizationId), { organizationId, role: 'user' });
+    expect(below.quotaHomeId).toBe(organizationId);
+    expect((await make()).quotaHomeId).toBeNull();
+  });
+
+  it('is chosen by hand only where the user is a member, stays manual, is audited, and is given back', async () => {
+    const organizationId = await sub();
+    const user = await make();
+    const choose = (choice: Parameters<Users['chooseQuotaHome']>[2]) =>
+      users.chooseQuotaHome(operator(), user.id, choice);
+    await expect(choose({ organizationId })).rejects.toEqual(refused('conflict'));
+    await addGrant(database.db, tenant.tenantId, { organizationId, userId: user.id, role: 'user', source: 'manual' });
+    const chosen = await choose({ organizationId });
+    expect(chosen).toMatchObject({ quotaHomeId: organizationId, version: user.version + 1 });
+    expect(chosen.provenance['quotaHome']).toBe('manual');
+    expect((await happenings(user.id)).events).toContain('user.quota_home_moved');
+    const back = await choose({ automatic: true });
+    expect(back.quotaHomeId).toBeNull();
+    expect(back.provenance['quotaHome']).toBe('first');
+  });
+
+  it('does not move with the membership of a creator (C5)', async () => {
+    const user = await make();
+    const organizationId = await sub();
+    await access.grantManually(operator(), { organizationId, userId: user.id, role: 'admin' });
+    expect((await users.chooseQuotaHome(operator(), user.id, { automatic: true })).quotaHomeId).toBeNull();
+  });
+});

@@ -6,7 +6,7 @@ import { route, type Route } from '../../platform/route.ts';
 import { connectionParams, facts, full, textOrNull, view, type RoutesDeps } from '../route-parts.ts';
 import { explainSteps } from './explain-object.ts';
 
-const objectBody = z.object({
+export const objectBody = z.object({
   connectionId: z.string(),
   connectionName: z.string(),
   anchor: z.string(),
@@ -29,7 +29,11 @@ const objectBody = z.object({
     .readonly(),
 });
 
-const reference = z.string().min(1).max(500).describe('Immutable id, username, e-mail address, full name or place.');
+export const reference = z
+  .string()
+  .min(1)
+  .max(500)
+  .describe('Immutable id, username, e-mail address, full name or place.');
 
 export function explainRoutes(deps: RoutesDeps): Route[] {
   const { reconciliation } = deps;

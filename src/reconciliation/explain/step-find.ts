@@ -1,4 +1,5 @@
 /** The steps import, scope and match: what the directory said, whether it is meant for us, and who it is. Pure. */
+import { readRules } from '../../core/correlation.ts';
 import { compileExpression, type MappingResult } from '../../core/mapping.ts';
 import { words } from '../../core/drafts.ts';
 import type { Evidence, ExplainLine, ExplainStep } from './explain-object.ts';
@@ -59,7 +60,7 @@ export function shown(value: unknown): string {
 
 export function matchStep(evidence: Evidence): ExplainStep {
   const { open, object, subject } = evidence;
-  const order = open.policy.correlation.map((rule) => (typeof rule === 'string' ? words(rule) : JSON.stringify(rule)));
+  const order = readRules(open.policy.correlation).map((rule) => `${rule.label}${rule.isReview ? ' (to review)' : ''}`);
   const lines: ExplainLine[] = subject.candidates.map((candidate) => ({
     what: candidate.name,
     input: candidate.userId,
@@ -81,6 +82,7 @@ export function matchStep(evidence: Evidence): ExplainStep {
 }
 
 function matched({ subject, object }: Evidence): string {
+  if (subject.correlationFault !== null) return `A rule can not be evaluated: ${subject.correlationFault}.`;
   const { link, user, candidates } = subject;
   const name = user?.attributes['displayName'] ?? user?.attributes['username'] ?? user?.id ?? 'nobody';
   if (link === null) {

@@ -13,7 +13,7 @@ export function mapStep({ open, object }: Evidence, result: MappingResult | null
     ruleVersion: open.row.version,
     outcome:
       problem === null
-        ? `${Object.values(mapped).filter((value) => value !== null).length} values.`
+        ? `${open.mappings.filter((mapping) => (mapped[mapping.target] ?? null) !== null).length} values.`
         : `A fault stops this object alone: ${problem}.`,
     lines: open.mappings.map((mapping) => ({
       what: mapping.target,
