@@ -1,4 +1,5 @@
 /** access/authenticate: a token's text -> who calls. */
+import type postgres from 'postgres';
 import type { ConnectionId, OrganizationId, TenantId } from '../core/ids.ts';
 import type { GrantableRole } from '../core/roles.ts';
 import type { Db, EngineTx } from '../db/db.ts';
@@ -56,30 +57,28 @@ export async function authenticate(
   // a key buys access tokens at the token endpoint and opens nothing itself
   if (parsed === null || parsed.kind === 'key') return null;
   const hash = hashToken(text, pepper);
-  return db.engine(async (tx) => {
-    const row = await selectToken(tx, parsed);
-    if (row === null || !isSameHash(row.hash, hash)) return null;
-    const reason = refusalOf(row, address);
-    if (reason !== null) {
-      const { tenantId, connectionId } = row;
-      return { kind: 'refused', refused: { tenantId, tokenId: parsed.id, connectionId, reason } };
-    }
-    if (row.isUseStale) await touch(tx, parsed.id);
-    return toAuthenticated(parsed, row);
-  });
+  const row = await db.look((sql) => selectToken(sql, parsed));
+  if (row === null || !isSameHash(row.hash, hash)) return null;
+  const reason = refusalOf(row, address);
+  if (reason !== null) {
+    const { tenantId, connectionId } = row;
+    return { kind: 'refused', refused: { tenantId, tokenId: parsed.id, connectionId, reason } };
+  }
+  if (row.isUseStale) await db.engine((tx) => touch(tx, parsed.id));
+  return toAuthenticated(parsed, row);
 }
 
 /** The token of this text, whatever became of it; null when there is none. */
 export async function findByText(tx: EngineTx, pepper: Buffer, text: string): Promise<(Row & ParsedToken) | null> {
   const parsed = parseToken(text);
   if (parsed === null) return null;
-  const row = await selectToken(tx, parsed);
+  const row = await selectToken(tx.sql, parsed);
   if (row === null || !isSameHash(row.hash, hashToken(text, pepper))) return null;
   return { ...row, ...parsed };
 }
 
-async function selectToken(tx: EngineTx, parsed: ParsedToken): Promise<Row | null> {
-  const [row] = await tx.sql<Row[]>`
+async function selectToken(sql: postgres.ISql, parsed: ParsedToken): Promise<Row | null> {
+  const [row] = await sql<Row[]>`
     select t.tenant_id as "tenantId", t.hash, t.connection_id as "connectionId", t.organization_id as "organizationId", t.role,
       t.scopes, t.allowed_ranges as "allowedRanges", c.settings,
       t.revoked_at is not null as "isRevoked", coalesce(t.expires_at <= now(), false) as "isExpired",

@@ -54,6 +54,8 @@ export type Db = {
   /** Commits when `work` resolves, rolls back when it throws; a lost connection rejects and never hangs. */
   tenant<T>(tenantId: TenantId, work: (tx: TenantTx) => Promise<T>): Promise<T>;
   engine<T>(work: (tx: EngineTx) => Promise<T>): Promise<T>;
+  /** One reading statement as rollcall_engine and no transaction around it: a single round trip, for hot look-ups. */
+  look<T>(statement: (sql: postgres.Sql) => PromiseLike<T>): Promise<T>;
   readonly stage: Stage;
   /** Short round trip used by /readyz; throws database_unavailable. */
   ping(): Promise<void>;
@@ -92,7 +94,7 @@ export function openDb(options: DbOptions): Db {
     open: (sql: BoundSql) => readonly PromiseLike<unknown>[],
     work: (sql: BoundSql) => Promise<T>,
   ): Promise<T> {
-    if (isClosed) throw new RollcallError('shutting_down', 'The database is closed because Rollcall is stopping.');
+    if (isClosed) throw closed();
     const running = runInTransaction(pool, open, work);
     live.add(running);
     try {
@@ -120,6 +122,14 @@ export function openDb(options: DbOptions): Db {
         () => [],
         (sql) => work({ scope: 'engine', sql, query: bindQuery(sql) }),
       ),
+    look: async (statement) => {
+      if (isClosed) throw closed();
+      try {
+        return await statement(pools.engine.sql);
+      } catch (error) {
+        throw translateFailure(error);
+      }
+    },
     stage: { sql: pools.owner.sql },
     ping: () => ping(pools.tenant.sql, options.pingTimeoutMs ?? 5_000),
     close: async () => {
@@ -128,6 +138,10 @@ export function openDb(options: DbOptions): Db {
       await Promise.all(Object.values(pools).map(({ sql }) => sql.end({ timeout: 2 })));
     },
   };
+}
+
+function closed(): RollcallError {
+  return new RollcallError('shutting_down', 'The database is closed because Rollcall is stopping.');
 }
 
 function openPools(options: DbOptions): Record<'tenant' | 'engine' | 'owner', Pool> {
