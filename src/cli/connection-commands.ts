@@ -6,6 +6,7 @@ import type { TestStep } from '../connectors/contract/contract.ts';
 import { RollcallError } from '../core/errors.ts';
 import type { Connection, RunSummary } from '../reconciliation/reconciliation.ts';
 import { inTenant, parseCount, quote, type CommandContext, type TenantWork } from './context.ts';
+import { renderPreview } from './render-explanation.ts';
 import { exitCodes } from './exit-codes.ts';
 import { cellText, formatTime, printObject, printRows, type Column, type OutputFormat } from './output.ts';
 import { carryOut, nameLiveRun } from './run-commands.ts';
@@ -16,6 +17,7 @@ export function addConnectionCommands(program: Command, context: CommandContext)
   addWriteCommands(connections, context);
   addRetryCommand(connections, context);
   addTestCommand(connections, context);
+  addPreviewCommand(connections, context);
 }
 
 const columns: readonly Column<Connection>[] = [
@@ -186,6 +188,28 @@ function addTestCommand(connections: Command, context: CommandContext): void {
         if (steps.some((step) => step.outcome === 'failed')) context.setExitCode(exitCodes.failed);
       });
     });
+}
+
+function addPreviewCommand(connections: Command, context: CommandContext): void {
+  const { environment } = context;
+  connections
+    .command('preview <connection>')
+    .description(
+      'what the rules make of one object that was read, or those of a document not yet saved; writes nothing',
+    )
+    .requiredOption('--object <object>', 'immutable id, name, username, e-mail address or place')
+    .option('-f, --file <file>', 'the document to try in place of the saved one')
+    .action(
+      async (reference: string, options: { readonly object: string; readonly file?: string }, command: Command) => {
+        const document = options.file === undefined ? undefined : await readDocument(options.file);
+        await inTenant(context, command, async ({ office, tenantId, output }) => {
+          const { id } = await office.reconciliation.findConnection(tenantId, reference);
+          const request = { connectionId: id, object: options.object, ...(document === undefined ? {} : { document }) };
+          const found = await office.reconciliation.previewObject(tenantId, request);
+          printObject(environment, output, found, renderPreview(found, environment.stdout.columns));
+        });
+      },
+    );
 }
 
 const outcomeWords: Record<TestStep['outcome'], string> = {

@@ -1,5 +1,5 @@
 /** An explanation in words: what led to each value and role of a user, and what each step made of an object. */
-import type { Change, Explanation, ObjectExplanation } from '../reconciliation/reconciliation.ts';
+import type { Change, Explanation, ObjectExplanation, ObjectPreview } from '../reconciliation/reconciliation.ts';
 import { cellText, formatTime, renderTable, type Column } from './output.ts';
 import { describeChange } from './render-plan.ts';
 
@@ -85,6 +85,24 @@ function section<Row>(
 }
 
 /** Six steps, each with what it looked at, the rule and the outcome. */
+/** What was read, then what each step made of it. */
+export function renderPreview(preview: ObjectPreview, terminalWidth?: number): string {
+  const rows = Object.entries(preview.source).map(([attribute, value]) => ({ attribute, value }));
+  const unread =
+    preview.unread.length === 0
+      ? []
+      : [`Not read so far, so empty here: ${preview.unread.join(', ')}. A run asks for them.\n`];
+  return [
+    section(terminalWidth, 'As read', rows, [
+      { title: 'attribute', value: (row) => row.attribute },
+      { title: 'value', value: (row) => (typeof row.value === 'string' ? row.value : JSON.stringify(row.value)) },
+    ]),
+    ...unread,
+    preview.predicates.length === 0 ? '' : `Role predicates that hold: ${preview.predicates.join('; ')}\n`,
+    renderObject(preview, terminalWidth),
+  ].join('\n');
+}
+
 export function renderObject(object: ObjectExplanation, terminalWidth?: number): string {
   const place = object.locator === null ? object.anchor : `${object.locator}, ${object.anchor}`;
   const steps = object.steps.map((step, index) => {

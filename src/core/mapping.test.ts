@@ -52,3 +52,20 @@ describe('mapping', () => {
     expect(() => compileExpression('object.mail.matches("(a+)+$")', 'scope')).toThrow(/matches\(\) is not allowed/);
   });
 });
+
+describe('an expression that is refused', () => {
+  test.each([
+    ['object.mail + ', 1, 15],
+    ['\n  object.a &&\n  zap', 3, 3],
+    ['foo.bar', 1, 1],
+  ])('%j says at which line and column', (source, line, column) => {
+    expect(() => compileExpression(source, 'scope')).toThrow(expect.objectContaining({ details: { line, column } }));
+  });
+
+  test('is a loop inside a loop; one after the other is fine', () => {
+    const nested = 'object.a.exists(x, object.b.exists(y, x == y))';
+    expect(() => compileExpression(nested, 'scope')).toThrow('exists() inside exists() is not allowed');
+    const chained = compileExpression('object.a.filter(x, x != "b").map(y, y + "!")', 'scope');
+    expect(chained.evaluate({ a: ['a', 'b'] })).toEqual(['a!']);
+  });
+});

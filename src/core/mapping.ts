@@ -43,14 +43,17 @@ const maxValueLength = 4000;
 export function compileExpression(source: string, where: string): Compiled {
   const checked = environment.check(source);
   if (!checked.valid) {
+    const at = positionOf(source, checked.error?.range?.start ?? 0);
     throw new RollcallError('invalid_input', `${where}: the expression ${JSON.stringify(source)} is not valid CEL.`, {
-      raw: firstLine(checked.error?.message ?? 'unknown fault'),
+      raw: `line ${at.line}, column ${at.column}: ${firstLine(checked.error?.message ?? 'unknown fault')}`,
+      details: at,
       remedy: 'Attributes are read as object.<name>, e.g. object.mail.',
     });
   }
   const parsed = environment.parse(source);
   const attributes = new Set<string>();
   collectAttributes(parsed.ast, attributes, where);
+  mustBeFlat(parsed.ast, where, null);
   return {
     source,
     attributes,
@@ -158,6 +161,31 @@ function collectAttributes(node: ASTNode, found: Set<string>, where: string): vo
     if (key.op === 'value' && typeof key.args === 'string') found.add(key.args);
   }
   for (const child of childrenOf(node.args)) collectAttributes(child, found, where);
+}
+
+const loops: ReadonlySet<unknown> = new Set(['all', 'exists', 'exists_one', 'map', 'filter']);
+
+/** One loop over a list costs its length; one inside another could keep a run busy for hours over a large group. */
+function mustBeFlat(node: ASTNode, where: string, around: string | null): void {
+  if (node.op !== 'rcall' || !loops.has(node.args[0])) {
+    for (const child of childrenOf(node.args)) mustBeFlat(child, where, around);
+    return;
+  }
+  const [name, list, body] = node.args;
+  if (around !== null) {
+    throw new RollcallError('invalid_input', `${where}: ${name}() inside ${around}() is not allowed.`, {
+      remedy: 'Use one loop over a list in an expression, or one after the other.',
+    });
+  }
+  // the list may come from another loop: that one ends before this one begins
+  mustBeFlat(list, where, around);
+  for (const child of childrenOf(body)) mustBeFlat(child, where, name);
+}
+
+/** Both count from 1. */
+function positionOf(source: string, offset: number): { readonly line: number; readonly column: number } {
+  const before = source.slice(0, offset).split('\n');
+  return { line: before.length, column: (before.at(-1) ?? '').length + 1 };
 }
 
 function childrenOf(args: unknown): ASTNode[] {

@@ -24,6 +24,7 @@ import type { Connection } from './connections/connections-store.ts';
 import type { Principal } from '../platform/route.ts';
 import { listUnmappedGroups, type UnmappedFilter, type UnmappedGroup } from './connections/unmapped-groups.ts';
 import { previewObject, type ObjectPreview, type PreviewRequest } from './connections/preview.ts';
+import { previewObject, type ObjectPreview, type PreviewRequest } from './connections/preview.ts';
 import { explainObject, explainUser, type Explanation } from './explain/explain.ts';
 import type { ObjectExplanation } from './explain/explain-object.ts';
 import { provisionObject, type Provisioned, type ProvisionRequest } from './provision/provision.ts';
@@ -53,6 +54,7 @@ export type { Change, ChangeFilter } from './plan/changes.ts';
 export type { Connectors } from './connections/connections.ts';
 export type { Connection } from './connections/connections-store.ts';
 export type { UnmappedGroup } from './connections/unmapped-groups.ts';
+export type { ObjectPreview, PreviewRequest } from './connections/preview.ts';
 export type { ObjectPreview, PreviewRequest } from './connections/preview.ts';
 export type { Explanation } from './explain/explain.ts';
 export type { ExplainStep, ObjectExplanation } from './explain/explain-object.ts';
@@ -115,6 +117,8 @@ export type Reconciliation = {
   /** A directory object, linked or not: by immutable id or any name. Changes nothing. */
   /** Nothing is written; throws not_found, invalid_input. */
   previewObject(tenantId: TenantId, request: PreviewRequest): Promise<ObjectPreview>;
+  /** Nothing is written; throws not_found, invalid_input. */
+  previewObject(tenantId: TenantId, request: PreviewRequest): Promise<ObjectPreview>;
   explainObject(tenantId: TenantId, connectionId: ConnectionId, reference: string): Promise<ObjectExplanation>;
   /** Reads one user from its directory now, decides and applies it. Throws not_found, run_live, connection_state, directory_*. */
   provisionObject(request: ProvisionRequest): Promise<Provisioned>;
@@ -162,6 +166,7 @@ export function createReconciliation(deps: RunDeps): Reconciliation {
     exportRun: async (tenantId, runId, format) => exportRun(db, tenantId, await getRun(tenantId, runId), format),
     listChanges: (tenantId, filter) => db.tenant(tenantId, (tx) => selectChanges(tx, filter)),
     explainUser: (tenantId, idOrName) => explainUser(deps, tenantId, idOrName),
+    previewObject: (tenantId, request) => previewObject(deps, tenantId, request),
     previewObject: (tenantId, request) => previewObject(deps, tenantId, request),
     explainObject: (tenantId, connectionId, reference) => explainObject(deps, tenantId, connectionId, reference),
     provisionObject: (request) => provisionObject(deps, request),

@@ -3,6 +3,7 @@
  * strict schema, whose descriptions become the documentation; connector settings and secrets are checked by the
  * connector itself.
  */
+import { isDeepStrictEqual } from 'node:util';
 import { z } from 'zod';
 import type { Connector } from '../../connectors/contract/contract.ts';
 import { RollcallError } from '../../core/errors.ts';
@@ -115,4 +116,31 @@ export function parseScimSettings(value: unknown): unknown {
   const parsed = scimSettingsSchema.safeParse(value);
   if (parsed.success) return parsed.data;
   throw faultyDocument(faultsIn('settings', parsed.error, scimSettingsSchema));
+}
+
+/** The part of a document that decisions go by, as the connection's row keeps it. */
+export function policyOf(document: ConnectionDocument): Record<string, unknown> {
+  const { scope, mappings, correlation, conflict, leaver, guards, approval } = document;
+  return { ...(scope === undefined ? {} : { scope }), mappings, correlation, conflict, leaver, guards, approval };
+}
+
+const scopeKeys = [
+  'organization',
+  'ceiling',
+  'settings',
+  'scope',
+  'mappings',
+  'correlation',
+  'conflict',
+  'leaver',
+  'roles',
+] as const;
+
+/** A new schedule, priority or guard is none: what a priority changes is opened apart; anything else may change somebody, so its plan is shown first. */
+export function isRescoped(before: Record<string, unknown> | null, document: ConnectionDocument): boolean {
+  return scopeKeys.some((key) => !isDeepStrictEqual(before?.[key], toPlain(document[key])));
+}
+
+function toPlain(value: unknown): unknown {
+  return value === undefined ? undefined : JSON.parse(JSON.stringify(value));
 }

@@ -1,5 +1,4 @@
 /** Use cases of connections: create, change, list, export, pause, resume, test. */
-import { isDeepStrictEqual } from 'node:util';
 import { z } from 'zod';
 import { recordEvent } from '../../audit/audit.ts';
 import type { Connector, TestStep } from '../../connectors/contract/contract.ts';
@@ -17,7 +16,9 @@ import {
   faultsIn,
   faultsOfSections,
   faultyDocument,
+  isRescoped,
   parseConnectionDocument,
+  policyOf,
   parseScimSettings,
   type ConnectionDocument,
 } from './connection-document.ts';
@@ -41,6 +42,7 @@ import { queueObjectRun } from '../run/object-runs.ts';
 import { endRunsOf, settleStopped, type Stopped } from '../run/stop-run.ts';
 import { resolveOrganization, wantedMappings } from './role-mapping-targets.ts';
 import { syncCorrelationSpecs } from '../plan/correlation-specs.ts';
+import { changePriority } from './source-priority.ts';
 import { pushedMappings } from '../push/pushed-mappings.ts';
 import { noQuarantine } from './quarantine.ts';
 
@@ -155,6 +157,7 @@ export async function updateConnection(
       ...(isRescoped(await selectVersionDocument(tx, id, row.version), document)
         ? { cursor: null, approvedVersion: firstApproval(document, version) }
         : {}),
+      ...(await changePriority(tx, row, document.priority)),
     });
     await insertVersion(tx, id, version, withoutSecrets(document), actor);
     await replaceRoleMappings(tx, id, await wantedMappings(tx, document, organizationId));
@@ -332,7 +335,6 @@ function checkDocument(deps: ConnectionsDeps, document: ConnectionDocument, with
 }
 
 function rowValues(deps: ConnectionsDeps, document: ConnectionDocument, tenantId: TenantId, id: ConnectionId) {
-  const { scope, mappings, correlation, conflict, leaver, guards, approval } = document;
   const schedule = document.schedule;
   return {
     kind: document.kind,
@@ -343,7 +345,7 @@ function rowValues(deps: ConnectionsDeps, document: ConnectionDocument, tenantId
       Object.keys(document.secrets).length === 0
         ? null
         : deps.secretBox.seal(JSON.stringify(document.secrets), secretPlace(tenantId, id)),
-    policy: { ...(scope === undefined ? {} : { scope }), mappings, correlation, conflict, leaver, guards, approval },
+    policy: policyOf(document),
     cron: schedule?.cron ?? null,
     timeZone: schedule?.timeZone ?? 'UTC',
     jitterSeconds: schedule?.jitterSeconds ?? 0,
@@ -356,27 +358,6 @@ function rowValues(deps: ConnectionsDeps, document: ConnectionDocument, tenantId
 /** A pushed connection has no first plan to approve: each push acts at once, within its ceiling. */
 function firstApproval(document: ConnectionDocument, version: number): number | null {
   return document.kind === 'scim' ? version : null;
-}
-
-const scopeKeys = [
-  'organization',
-  'ceiling',
-  'settings',
-  'scope',
-  'mappings',
-  'correlation',
-  'conflict',
-  'leaver',
-  'roles',
-] as const;
-
-/** A new schedule, priority or guard changes nobody by itself; anything else may, so its plan is shown first. */
-function isRescoped(before: Record<string, unknown> | null, document: ConnectionDocument): boolean {
-  return scopeKeys.some((key) => !isDeepStrictEqual(before?.[key], toPlain(document[key])));
-}
-
-function toPlain(value: unknown): unknown {
-  return value === undefined ? undefined : JSON.parse(JSON.stringify(value));
 }
 
 function secretPlace(tenantId: string, rowId: string) {

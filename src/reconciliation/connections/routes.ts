@@ -5,6 +5,7 @@ import { requireId } from '../../core/require-id.ts';
 import { grantableRoles } from '../../core/roles.ts';
 import { connectionKinds, connectionStatuses, runModes } from '../../core/vocabulary.ts';
 import { route, type Principal, type Route } from '../../platform/route.ts';
+import { objectBody, reference } from '../explain/routes.ts';
 import { connectionParams, facts, full, runBody, textOrNull, view, type RoutesDeps } from '../route-parts.ts';
 
 const connectionBody = z.object({
@@ -26,8 +27,36 @@ const connectionBody = z.object({
   lastFullAt: textOrNull,
 });
 
-export function connectionRoutes({ reconciliation, dispatch }: RoutesDeps): Route[] {
+const previewBody = objectBody.extend({
+  source: facts.describe('As the directory said it last.'),
+  mapped: z.record(z.string(), textOrNull),
+  isInScope: z.boolean(),
+  problem: textOrNull,
+  predicates: z.array(z.string()).readonly().describe('Role predicates that hold.'),
+  unread: z.array(z.string()).readonly().describe('Attributes that the document reads and the last read did not.'),
+});
+
+function preview({ reconciliation }: RoutesDeps): Route {
+  return route({
+    method: 'post',
+    path: '/connections/:connectionId/preview',
+    summary: 'What the rules, or those of a document that is not saved, make of one object. Nothing is written.',
+    permission: full,
+    params: connectionParams,
+    body: z.strictObject({ object: reference, document: z.unknown().optional() }),
+    response: previewBody,
+    handler: async ({ params, body }, { principal }) => {
+      const connectionId = requireId<ConnectionId>(params.connectionId, 'connection');
+      await reconciliation.reach.requireConnection(principal, connectionId);
+      return reconciliation.previewObject(principal.tenantId, { connectionId, ...body });
+    },
+  });
+}
+
+export function connectionRoutes(deps: RoutesDeps): Route[] {
+  const { reconciliation, dispatch } = deps;
   return [
+    preview(deps),
     route({
       method: 'get',
       path: '/connections',

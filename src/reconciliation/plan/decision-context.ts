@@ -26,7 +26,8 @@ export async function decisionContext(
       policy.mappings.length > 0 ? policy.mappings : defaults.map((mapping) => mappingSchema.parse(mapping));
     sources.set(row.id as ConnectionId, {
       name: row.name,
-      priority: row.priority,
+      // another connection's new priority counts once its own plan was applied
+      priority: row.id === open.row.id ? row.priority : (row.approvedPriority ?? row.priority),
       mappings: Object.fromEntries(
         mappings.map((mapping) => [
           mapping.target,

@@ -14,6 +14,7 @@ import { settleLinks } from '../apply/links.ts';
 import { closeSettledDrifts } from '../cases/drift.ts';
 import { countChanges, deleteChanges, digestPlan, skipOpenChanges, type ChangeCount } from '../plan/changes.ts';
 import { updateConnectionRow } from '../connections/connections-store.ts';
+import { approvePriority } from '../connections/source-priority.ts';
 import { noteFailure, type QuarantineDeps } from '../connections/quarantine.ts';
 import type { UndoneRun } from '../undo/undo-apply.ts';
 import { finishRun, selectWaiting, supersedeRuns } from './runs-store.ts';
@@ -74,6 +75,7 @@ export async function recordApplied(
   });
   if (!isHeld && sameAs === null) {
     await updateConnectionRow(tx, scope.connectionId, { approvedVersion: connectionVersion });
+    await approvePriority(tx, scope.connectionId);
   }
   if (!(await isNews(tx, scope.runId, counts))) return;
   await enqueue(tx, isHeld ? 'run.held' : 'run.applied', {
