@@ -6,15 +6,13 @@
  * older link), the read says `reset` and the engine reads everything again. What Graph does not report (a soft-deleted
  * member, an undelete) is why a full read comes at least every six days.
  */
-import { RollcallError } from '../../core/errors.ts';
-import type { Connector, DefaultMapping, DirectoryEvent, ReadRequest } from '../contract/contract.ts';
+import type { Connector, DefaultMapping } from '../contract/contract.ts';
 import { proveByIds } from './absence.ts';
 import { isAppRole, proveRoles } from './app-roles.ts';
 import { findCredentialEnds } from './credential-ends.ts';
 import type { EntraSecrets } from './credentials.ts';
 import { entraSecretsSchema } from './credentials.ts';
-import { openCursor } from './cursor.ts';
-import type { EntraDependencies, SessionRequest } from './graph-session.ts';
+import type { EntraDependencies } from './graph-session.ts';
 import { openGraphSession, runEndurance, testEndurance } from './graph-session.ts';
 import type { EntraConfig } from './config.ts';
 import { readDirectory } from './read-directory.ts';
@@ -50,7 +48,7 @@ export function entraConnector(dependencies: EntraDependencies): Connector<Entra
     },
     defaultMappings: () => defaultMappings,
     test: (request) => testConnection(dependencies, request, selectProperties(request.settings, request.attributes)),
-    read: (request) => read(dependencies, request),
+    read: (request) => readDirectory(dependencies, request),
     proveAbsent: async function* (request, kind, anchors) {
       const session = openGraphSession(dependencies, request, runEndurance);
       try {
@@ -83,36 +81,4 @@ export function entraConnector(dependencies: EntraDependencies): Connector<Entra
       }
     },
   };
-}
-
-/** One session, and so one token request, per read: nothing is kept between reads, so a changed secret counts at once. */
-async function* read(
-  dependencies: EntraDependencies,
-  request: ReadRequest<EntraSettings, EntraSecrets>,
-): AsyncGenerator<DirectoryEvent> {
-  request.signal.throwIfAborted();
-  const { settings, mode } = request;
-  const selection = selectProperties(settings, request.attributes);
-  const now = dependencies.clock.now();
-  const { graphUrl } = hostsOf(settings);
-  const binding = { tenant: settings.tenantId, select: selection.hash, graphUrl, now };
-  const from = mode === 'full' ? null : openCursor(request.cursor, binding);
-  if (typeof from === 'string') {
-    yield { type: 'reset', reason: from };
-    return;
-  }
-  const stopper = new AbortController();
-  const stop = (): void => stopper.abort(new RollcallError('canceled', 'The other half of the read ended.'));
-  const session = openGraphSession(dependencies, sessionRequest(request, stopper.signal), runEndurance);
-  try {
-    const { signal } = request;
-    yield* readDirectory({ session, selection, settings, from, now, signal, stop });
-  } finally {
-    stop();
-    session.close();
-  }
-}
-
-function sessionRequest(request: ReadRequest<EntraSettings, EntraSecrets>, stopped: AbortSignal): SessionRequest {
-  return { ...request, signal: AbortSignal.any([request.signal, stopped]) };
 }

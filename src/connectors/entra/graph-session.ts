@@ -152,6 +152,9 @@ function transientNotFound(reply: HttpReply, host: string): RollcallError | null
   });
 }
 
+/** The client wants a Response, and hands it on as it is; what was read is in the exchange. */
+const answered = new Response(null, { status: 200 });
+
 function sendMiddleware(channel: HttpsChannel, signal: AbortSignal, onReply: (reply: HttpReply) => void): Middleware {
   return {
     execute: async (context) => {
@@ -167,8 +170,7 @@ function sendMiddleware(channel: HttpsChannel, signal: AbortSignal, onReply: (re
       });
       exchange.result = { reply, body: null };
       onReply(reply);
-      // The client wants a Response; what we read is in the exchange.
-      context.response = new Response(null, { status: 200 });
+      context.response = answered;
     },
   };
 }

@@ -84,12 +84,18 @@ function translate(error: unknown, url: string): RollcallError {
 }
 
 async function exchange(agent: Agent, request: HttpRequest): Promise<HttpReply> {
-  const timeout = AbortSignal.timeout(request.timeoutMs);
-  const signal = AbortSignal.any([request.signal, timeout]);
+  request.signal.throwIfAborted();
+  const outgoing = sendRequest(request.url, { agent, method: request.method, headers: request.headers });
+  let isLate = false;
+  // not AbortSignal.any: one signal and one timer for each of thousands of requests are left to the garbage collector
+  const onAbort = (): void => void outgoing.destroy(new Error('aborted'));
+  const timer = setTimeout(() => {
+    isLate = true;
+    onAbort();
+  }, request.timeoutMs);
+  request.signal.addEventListener('abort', onAbort, { once: true });
   try {
-    signal.throwIfAborted();
     const incoming = await new Promise<IncomingMessage>((resolve, reject) => {
-      const outgoing = sendRequest(request.url, { agent, method: request.method, headers: request.headers, signal });
       outgoing.on('response', resolve);
       outgoing.on('error', reject);
       outgoing.end(request.body);
@@ -98,7 +104,7 @@ async function exchange(agent: Agent, request: HttpRequest): Promise<HttpReply> 
     return { status: incoming.statusCode ?? 0, headers: flatHeaders(incoming), text };
   } catch (error) {
     request.signal.throwIfAborted();
-    if (timeout.aborted) {
+    if (isLate) {
       const host = new URL(request.url).host;
       const seconds = request.timeoutMs / 1_000;
       throw new RollcallError('directory_unreachable', `${host} did not answer within ${seconds} seconds.`, {
@@ -107,6 +113,9 @@ async function exchange(agent: Agent, request: HttpRequest): Promise<HttpReply> 
       });
     }
     throw translate(error, request.url);
+  } finally {
+    clearTimeout(timer);
+    request.signal.removeEventListener('abort', onAbort);
   }
 }
 
@@ -146,24 +155,35 @@ function refuseDense(body: Buffer, request: HttpRequest): void {
 
 async function readText(incoming: IncomingMessage, request: HttpRequest): Promise<string> {
   refuseEncoding(incoming, request);
-  const chunks: Buffer[] = [];
-  let bytes = 0;
-  for await (const chunk of incoming as AsyncIterable<Buffer>) {
-    bytes += chunk.length;
-    if (bytes > request.maxBytes) {
-      incoming.destroy();
-      throw new RollcallError(
-        'directory_limit',
-        `An answer of ${new URL(request.url).host} is larger than ${request.maxBytes / 1_048_576} MiB.`,
-        { remedy: 'Nothing was changed. Ask for help if it happens again.' },
-      );
-    }
-    chunks.push(chunk);
-  }
-  const body = Buffer.concat(chunks, bytes);
-  chunks.length = 0;
+  const body = await readBody(incoming, request);
   refuseDense(body, request);
   return body.toString('utf8');
+}
+
+async function readBody(incoming: IncomingMessage, request: HttpRequest): Promise<Buffer> {
+  return new Promise((resolve, reject) => {
+    const chunks: Buffer[] = [];
+    let bytes = 0;
+    incoming.on('data', (chunk: Buffer) => {
+      bytes += chunk.length;
+      chunks.push(chunk);
+      if (bytes > request.maxBytes) incoming.destroy(tooLarge(request));
+    });
+    incoming.on('error', reject);
+    // after an error and after a connection that broke off too; the first word counts
+    incoming.on('close', () => (incoming.complete ? resolve(Buffer.concat(chunks, bytes)) : reject(brokenOff())));
+  });
+}
+
+function brokenOff(): Error {
+  return Object.assign(new Error('The connection broke off.'), { code: 'ECONNRESET' });
+}
+
+function tooLarge(request: HttpRequest): RollcallError {
+  const host = new URL(request.url).host;
+  const message = `An answer of ${host} is larger than ${request.maxBytes / 1_048_576} MiB.`;
+  const remedy = 'Nothing was changed. Ask for help if it happens again.';
+  return new RollcallError('directory_limit', message, { remedy });
 }
 
 function flatHeaders(incoming: IncomingMessage): Record<string, string> {

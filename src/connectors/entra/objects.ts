@@ -17,10 +17,12 @@ function toAttributeValue(value: unknown): AttributeValue {
 
 function attributesOf(raw: JsonObject): Record<string, AttributeValue> {
   const attributes: Record<string, AttributeValue> = {};
-  for (const [name, value] of Object.entries(raw)) {
-    if (notAttributes.has(name) || name.startsWith('@') || value === null) continue;
+  // not Object.entries: seventeen arrays per user are most of what a read would leave to the garbage collector
+  for (const name in raw) {
+    const value = raw[name];
+    if (value === null || notAttributes.has(name) || name.startsWith('@')) continue;
     if (name === extensionHolder && typeof value === 'object' && !Array.isArray(value)) {
-      for (const [inner, text] of Object.entries(value)) {
+      for (const [inner, text] of Object.entries(value ?? {})) {
         if (text !== null) attributes[inner] = toAttributeValue(text);
       }
     } else attributes[name] = toAttributeValue(value);

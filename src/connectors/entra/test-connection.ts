@@ -9,7 +9,7 @@ import type { EntraDependencies, GraphSession, SessionRequest } from './graph-se
 import { openGraphSession, testEndurance } from './graph-session.ts';
 import { userObject } from './objects.ts';
 import { checkHosts } from './preflight.ts';
-import { tooNarrow } from './read-directory.ts';
+import { tooNarrow } from './round-events.ts';
 import type { Selection } from './selection.ts';
 import { deltaUrl } from './selection.ts';
 import { hostsOf } from './settings.ts';
