@@ -43,6 +43,9 @@ export const connections = pgTable(
     /** Counts of the last good full run; what the sanity check compares with. */
     baseline: jsonb().$type<Record<string, unknown>>(),
     lastFullAt: instant(),
+    /** Of the credential: when it ends, who says so, under which version, and the last reminder of it. */
+    credential: jsonb().$type<Record<string, unknown>>(),
+    credentialCheckedAt: instant(),
     /** The version whose first plan was approved; a different one means "stop after the plan". */
     approvedVersion: integer(),
     /** What the last run saw that compared everything and left nothing open (reconciliation/plan/comparison.ts). */
