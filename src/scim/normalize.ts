@@ -2,7 +2,7 @@
  * From what clients send to the one shape that is stored: names as the schema spells them, values of their type,
  * nulls and unknown attributes dropped. Tolerant as scim.md rules 7 and 8 say; the definitions of scimmy check last.
  */
-import { isRecord, sameJson, type Json, type JsonObject } from './json.ts';
+import { isRecord, jsonKey, type Json, type JsonObject } from './json.ts';
 import { resolveName, type AttributeModel, type ResourceModel } from './schema-model.ts';
 import { badRequest } from './scim-error.ts';
 
@@ -55,7 +55,7 @@ function setAttribute(holder: JsonObject, attribute: AttributeModel, value: Json
   else holder[attribute.name] = converted;
 }
 
-/** Of an attribute other than members; duplicates are found by comparing each with each. */
+/** Of an attribute other than members. */
 export const maxListValues = 500;
 
 /** A value in the attribute's type; undefined for "no value" (null, empty list, empty complex). */
@@ -67,16 +67,16 @@ export function convert(attribute: AttributeModel, value: Json): Json | undefine
 }
 
 function convertMany(attribute: AttributeModel, value: Json): Json[] | undefined {
-  const values: Json[] = [];
+  const values = new Map<string, Json>();
   const given = Array.isArray(value) ? value : [value];
   if (given.length > maxListValues) {
     throw badRequest('tooMany', `"${attribute.name}" has more than ${maxListValues} values.`);
   }
   for (const one of given) {
     const converted = one === null ? undefined : convertOne(attribute, one);
-    if (converted !== undefined && !values.some((known) => sameJson(known, converted))) values.push(converted);
+    if (converted !== undefined && !values.has(jsonKey(converted))) values.set(jsonKey(converted), converted);
   }
-  return values.length === 0 ? undefined : keepOnePrimary(values);
+  return values.size === 0 ? undefined : keepOnePrimary([...values.values()]);
 }
 
 /** RFC 7643 section 2.4: `primary` true at most once; the first one wins where a message says it twice. */

@@ -5,7 +5,7 @@
  */
 import type { Filter } from './filter.ts';
 import { matches } from './filter-match.ts';
-import { isRecord, readKey, sameJson, type Json, type JsonObject } from './json.ts';
+import { isRecord, jsonKey, readKey, sameJson, type Json, type JsonObject } from './json.ts';
 import { MemberChange, type PatchOp } from './member-change.ts';
 import { convert, convertOne, finish, holderOf, isStored, maxListValues } from './normalize.ts';
 import { parsePath, type PatchPath } from './patch-path.ts';
@@ -44,12 +44,38 @@ function readOperation(given: Json): PatchOperation {
 export function applyPatch(model: ResourceModel, before: JsonObject, operations: readonly PatchOperation[]): Patched {
   const document = structuredClone(before);
   const members = new MemberChange();
+  const work = { left: maxWork };
   for (const operation of operations) {
-    if (operation.path === null) applyWithoutPath(model, document, members, operation);
-    else applyWithPath(model, document, members, operation, operation.path);
+    if (operation.path === null) applyWithoutPath(model, document, members, operation, work);
+    else applyWithPath(model, document, members, operation, operation.path, work);
   }
   finish(model, document);
   return { document, members, isChanged: !sameJson(before, document) };
+}
+
+/** Looks at values of lists that one PATCH may take: many operations on a long list cost their product. */
+const maxWork = 50_000;
+
+type Work = { left: number };
+
+function spend(work: Work, looks: number): void {
+  work.left -= looks;
+  if (work.left < 0) throw badRequest('tooMany', 'The PATCH changes too many values of long lists at once; split it.');
+}
+
+function termsOf(filter: Filter | null): number {
+  if (filter === null) return 0;
+  switch (filter.kind) {
+    case 'and':
+    case 'or':
+      return filter.terms.reduce((sum, term) => sum + termsOf(term), 0);
+    case 'not':
+    case 'where':
+      return termsOf(filter.term);
+    case 'present':
+    case 'compare':
+      return 1;
+  }
 }
 
 /** Each key of the value is a path of its own: plain, dotted, with URN, even with a filter (Entra, Okta). */
@@ -58,6 +84,7 @@ function applyWithoutPath(
   document: JsonObject,
   members: MemberChange,
   operation: PatchOperation,
+  work: Work,
 ): void {
   if (operation.op === 'remove') throw badRequest('noTarget', 'A remove needs a path.');
   if (!isRecord(operation.value))
@@ -66,7 +93,7 @@ function applyWithoutPath(
     const path = parsePath(model, key);
     // unknown names and echoed read-only ones (Okta sends the id) change nothing
     if (path === null || (path.attribute !== null && !isWritable(path))) continue;
-    applyOne(model, document, members, { op: operation.op, path, value });
+    applyOne(model, document, members, { op: operation.op, path, value, work });
   }
 }
 
@@ -76,6 +103,7 @@ function applyWithPath(
   members: MemberChange,
   operation: PatchOperation,
   text: string,
+  work: Work,
 ): void {
   const path = parsePath(model, text);
   if (path === null) throw badRequest('invalidPath', `There is no attribute "${text.slice(0, 100)}" here.`);
@@ -87,7 +115,7 @@ function applyWithPath(
   if (operation.op !== 'remove' && operation.value === undefined) {
     throw badRequest('invalidValue', `The operation on "${text.slice(0, 100)}" has no value.`);
   }
-  applyOne(model, document, members, { op: operation.op, path, value: operation.value });
+  applyOne(model, document, members, { op: operation.op, path, value: operation.value, work });
 }
 
 function isWritable(path: PatchPath): boolean {
@@ -95,7 +123,12 @@ function isWritable(path: PatchPath): boolean {
   return attribute !== null && (isStored(attribute) || attribute.name === 'members');
 }
 
-type Step = { readonly op: PatchOp; readonly path: PatchPath; readonly value: Json | undefined };
+type Step = {
+  readonly op: PatchOp;
+  readonly path: PatchPath;
+  readonly value: Json | undefined;
+  readonly work: Work;
+};
 
 function applyOne(model: ResourceModel, document: JsonObject, members: MemberChange, step: Step): void {
   const { path } = step;
@@ -106,6 +139,8 @@ function applyOne(model: ResourceModel, document: JsonObject, members: MemberCha
     members.apply(step.op, path.filter, step.value);
   } else {
     const holder = holderOf(document, path.extension);
+    if (attribute.isMultiValued)
+      spend(step.work, 1 + listOf(holder, attribute).length * (1 + termsOf(path.filter) / 10));
     if (!attribute.isMultiValued) applyToSingle(holder, attribute, step);
     else if (path.filter !== null) applyToSelected(holder, attribute, path.filter, step);
     else if (path.sub !== null) applyToEach(holder, attribute, path.sub, step);
@@ -129,6 +164,7 @@ function applyToExtension(model: ResourceModel, document: JsonObject, step: Step
       op: step.op,
       path: { extension: urn, attribute, filter: null, sub: null },
       value,
+      work: step.work,
     });
   }
 }
@@ -164,11 +200,13 @@ function applyToList(holder: JsonObject, attribute: AttributeModel, step: Step):
   const values = Array.isArray(given) ? given : [];
   if (step.op === 'replace') storeList(holder, attribute, values);
   else if (step.op === 'add') {
-    const added = values.filter((value) => !current.some((known) => sameJson(known, value)));
+    const known = new Set(current.map(jsonKey));
+    const added = values.filter((value) => !known.has(jsonKey(value)));
     storeList(holder, attribute, withPrimary([...current, ...added], added));
   } else if (step.value === undefined || step.value === null) delete holder[attribute.name];
   else {
     // Entra: remove with a value list removes only those
+    spend(step.work, current.length * values.length);
     storeList(
       holder,
       attribute,

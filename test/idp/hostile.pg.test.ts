@@ -1,10 +1,18 @@
 /** Whatever a client sends ends in an answer of ours, never in a fault, on the real reconciliation. */
 import fc from 'fast-check';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { afterAll, afterEach, beforeAll, describe, expect, it, vi } from 'vitest';
 import { useDatabase } from '../setup/database.ts';
+import { scale } from '../setup/full.ts';
 import { startPortalServer } from './portal-server.ts';
 import type { Client, ScimServer } from './scim-server.ts';
 import { createGroup, createUser } from './steps.ts';
+
+vi.setConfig({ testTimeout: scale(60_000, 600_000) });
+
+const pristine = Object.getOwnPropertyNames(Object.prototype).toSorted();
+afterEach(() => {
+  expect(Object.getOwnPropertyNames(Object.prototype).toSorted()).toEqual(pristine);
+});
 
 const enterpriseUrn = 'urn:ietf:params:scim:schemas:extension:enterprise:2.0:User';
 const database = useDatabase();
@@ -92,7 +100,7 @@ describe('hostile input', () => {
         const answer = await client.send(request.method, request.path, { body: request.body });
         expect(allowed, answer.text).toContain(answer.status);
       }),
-      { numRuns: 300 },
+      { numRuns: scale(200, 3_000) },
     );
     expect((await client.send('GET', `/Users/${user}`)).status).toBe(200);
     expect((await client.send('GET', '/Groups')).status).toBe(200);
@@ -133,14 +141,57 @@ describe('hostile input', () => {
         const answer = await client.send('GET', list, { query });
         expect([200, 400], answer.text).toContain(answer.status);
       }),
-      { numRuns: 300 },
+      { numRuns: scale(200, 3_000) },
     );
     await fc.assert(
       fc.asyncProperty(fc.string({ unit: 'binary', minLength: 1 }), async (id) => {
         const answer = await client.send('GET', `/Users/x${encodeURIComponent(id.toWellFormed())}`);
         expect([404], answer.text).toContain(answer.status);
       }),
-      { numRuns: 100 },
+      { numRuns: scale(60, 1_000) },
     );
+  });
+
+  it('in headers is taken or refused, and never costs more than the request', async () => {
+    const value = fc.oneof(
+      fc.string({ maxLength: 40 }),
+      fc.constantFrom('W/"1"', '*', '"', 'W/', '1, 2, "3"', ','.repeat(4_000), 'application/json;charset=utf-8', '0'),
+    );
+    const names = ['if-match', 'if-none-match', 'accept', 'content-type', 'x-request-id', 'user-agent', 'prefer'];
+    const user = await createUser(client, 'headed');
+    await fc.assert(
+      fc.asyncProperty(fc.dictionary(fc.constantFrom(...names), value), async (headers) => {
+        const plain = Object.fromEntries(
+          Object.entries(headers).map(([name, text]) => [name, text.replace(/[^\x20-\x7e]/g, '')]),
+        );
+        const answer = await client.send('PATCH', `/Users/${user}`, {
+          body: { Operations: [{ op: 'add', path: 'title', value: 't' }] },
+          headers: plain,
+        });
+        expect([200, 400, 412, 415], answer.text).toContain(answer.status);
+        const read = await client.send('GET', `/Users/${user}`, { headers: plain });
+        expect([200, 304], read.text).toContain(read.status);
+      }),
+      { numRuns: scale(60, 1_000) },
+    );
+  });
+
+  it('of texts too long for an index is refused or stored, never a fault', async () => {
+    // random: what repeats itself is compressed and would fit after all
+    const long = Array.from({ length: 600 }, () => Math.random().toString(36).slice(2)).join('');
+    for (const body of [
+      { userName: long },
+      { userName: 'a1', externalId: long },
+      { userName: 'a2', displayName: long },
+      { userName: 'a3', emails: [{ value: long }, { value: `x${long}` }] },
+      { userName: 'a4', [enterpriseUrn]: { employeeNumber: long } },
+    ]) {
+      const answer = await client.send('POST', '/Users', { body });
+      expect([201, 400], answer.text).toContain(answer.status);
+    }
+    const found = await client.send('GET', '/Users', {
+      query: { filter: `emails.value eq "${long.slice(0, 1_900)}"` },
+    });
+    expect(found.status).toBe(200);
   });
 });

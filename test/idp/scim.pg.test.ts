@@ -1,11 +1,14 @@
 /** The service provider over HTTP and Postgres: races, tenants, versions, errors, discovery. */
-import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
+import { afterAll, afterEach, beforeAll, describe, expect, it, vi } from 'vitest';
 import { RollcallError } from '../../src/core/errors.ts';
 import type { Db } from '../../src/db/db.ts';
 import { useDatabase } from '../setup/database.ts';
+import { scale } from '../setup/full.ts';
 import { fakePushes } from './fake-pushes.ts';
 import { startScimServer, type Answer, type ScimServer } from './scim-server.ts';
 import { createGroup, createUser, idsOf, memberIds, patchOf } from './steps.ts';
+
+vi.setConfig({ testTimeout: scale(30_000, 300_000) });
 
 const errorUrn = 'urn:ietf:params:scim:api:messages:2.0:Error';
 const enterpriseUrn = 'urn:ietf:params:scim:schemas:extension:enterprise:2.0:User';
@@ -22,19 +25,21 @@ afterEach(() => {
 });
 
 describe('races', () => {
-  it('gives one of 100 identical creates a 201 and the others a 409', async () => {
+  it('gives one of many identical creates a 201 and the others a 409', async () => {
+    const count = scale(100, 1_000);
     const client = await server.connect();
     const body = { userName: 'One@Example.com', externalId: 'one' };
-    const answers = await Promise.all(Array.from({ length: 100 }, () => client.send('POST', '/Users', { body })));
+    const answers = await Promise.all(Array.from({ length: count }, () => client.send('POST', '/Users', { body })));
     const statuses = answers.map(({ status }) => status);
     expect(statuses.filter((status) => status === 201)).toHaveLength(1);
-    expect(statuses.filter((status) => status === 409)).toHaveLength(99);
+    expect(statuses.filter((status) => status === 409)).toHaveLength(count - 1);
     expect(answers.find(({ status }) => status === 409)?.body['scimType']).toBe('uniqueness');
   });
 
-  it('loses none of 50 members added at once', async () => {
+  it('loses none of the members that are added at once', async () => {
+    const count = scale(50, 1_000);
     const client = await server.connect();
-    const users = await Promise.all(Array.from({ length: 50 }, (_, index) => createUser(client, `u${index}`)));
+    const users = await Promise.all(Array.from({ length: count }, (_, index) => createUser(client, `u${index}`)));
     const group = await createGroup(client, 'All');
     const add = (value: string) => patchOf({ op: 'add', path: 'members', value: [{ value }] });
     const answers = await Promise.all(users.map((id) => client.send('PATCH', `/Groups/${group}`, add(id))));
