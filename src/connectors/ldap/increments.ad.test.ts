@@ -341,7 +341,14 @@ describe('deletions', () => {
       expect(events.some((event) => event.type === 'sweep')).toBe(false);
     }
     await directory.deleteGroup(group);
+    const mover = await directory.addUser({ name: 'Told Mover' });
     await follower.expectInStep();
+    // nobody sweeps here: that it left the base has to be told
+    await admin.modifyDN(directory.dnOf(mover), `CN=Told Mover,${server.usersDn}`);
+    const events = await follower.expectInStep();
+    expect(events.filter((event) => event.type === 'absent')).toEqual([
+      { type: 'absent', kind: 'user', anchor: mover },
+    ]);
   });
 });
 
