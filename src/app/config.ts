@@ -16,6 +16,7 @@ import {
   managementConfigSchema,
   outboundConfigSchema,
 } from '../platform/config.ts';
+import { historyConfigSchema } from '../reconciliation/config.ts';
 import { scheduleConfigSchema } from '../schedule/config.ts';
 import { scimConfigSchema } from '../scim/config.ts';
 import type { Environment } from './environment.ts';
@@ -42,6 +43,7 @@ export const configSchema = z.strictObject({
   entra: entraConfigSchema
     .prefault({})
     .describe('Identities of this machine that connections to Microsoft Entra ID may borrow.'),
+  history: historyConfigSchema.prefault({}).describe('How long runs are remembered.'),
   schedule: scheduleConfigSchema.prefault({}).describe('Scheduled runs and the worker.'),
   scim: scimConfigSchema.prefault({}).describe('What identity providers push by SCIM.'),
   logging: loggingConfigSchema.prefault({}).describe('The log: JSON lines.'),

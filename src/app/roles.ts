@@ -5,7 +5,7 @@ import type { Lifecycle } from '../platform/lifecycle.ts';
 import type { Metrics } from '../platform/metrics.ts';
 import type { Secret } from '../platform/secrets.ts';
 import { listen } from '../platform/http-server.ts';
-import { createScheduledRuns, setNextSlots, sweepStages } from '../reconciliation/reconciliation.ts';
+import { createScheduledRuns, pruneHistory, setNextSlots, sweepStages } from '../reconciliation/reconciliation.ts';
 import { createSchedule, dispatchRun, openRunQueue, startWorker, type PeriodicJob } from '../schedule/schedule.ts';
 import { createRequestLog, deleteOldRequests } from '../scim/scim.ts';
 import { createApi } from './api.ts';
@@ -123,6 +123,13 @@ function periodicJobs({ outbox, clock, access }: Rooms, db: Db, config: Config):
       name: 'SCIM request log purge',
       everyMs: 600_000,
       run: (signal) => untilNone(signal, () => deleteOldRequests(db, config.scim.requestLogDays)),
+    },
+    {
+      name: 'history',
+      everyMs: 3_600_000,
+      run: async (signal) => {
+        await pruneHistory({ db, now: () => clock.now() }, config.history.keepDays, signal);
+      },
     },
     {
       name: 'stage sweep',

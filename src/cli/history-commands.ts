@@ -1,11 +1,13 @@
-/** Commands about what runs did: the file of a run. */
+/** Commands about what runs did: the file of a run, the history of a user. */
 import { createWriteStream } from 'node:fs';
 import { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import { Option, type Command } from 'commander';
 import { RollcallError } from '../core/errors.ts';
 import { isUuid, type RunId } from '../core/ids.ts';
-import { inTenant, type CommandContext } from './context.ts';
+import type { HistoryRow } from '../reconciliation/reconciliation.ts';
+import { inTenant, parseCount, type CommandContext } from './context.ts';
+import { formatTime, printRows, type Column } from './output.ts';
 
 type ExportOptions = { readonly format: 'csv' | 'json'; readonly file?: string };
 
@@ -42,4 +44,28 @@ async function writeFile(file: string, pieces: AsyncIterable<string>, signal: Ab
       remedy: 'Name a file in a folder that exists and that this account may write to.',
     });
   }
+}
+
+const historyColumns: readonly Column<HistoryRow>[] = [
+  { title: 'at', value: (row) => formatTime(row.at) },
+  { title: 'what', value: (row) => row.op },
+  { title: 'state', value: (row) => row.state },
+  { title: 'reason', value: (row) => row.reason },
+  { title: 'connection', value: (row) => row.connectionName },
+  { title: 'asked for by', value: (row) => row.requestedBy },
+  { title: 'run', value: (row) => row.runId },
+];
+
+export function addHistoryCommand(runs: Command, context: CommandContext): void {
+  runs
+    .command('history <user>')
+    .description('which runs touched a user and what each changed, newest first; by id, username, e-mail or full name')
+    .option('--limit <count>', 'rows at most', parseCount, 50)
+    .action(async (reference: string, options: { readonly limit: number }, command: Command) => {
+      await inTenant(context, command, async ({ office, tenantId, output }) => {
+        const { user } = await office.reconciliation.explainUser(tenantId, reference);
+        const rows = await office.reconciliation.listHistory(tenantId, { userId: user.id, limit: options.limit });
+        printRows(context.environment, output, rows, historyColumns, 'No run touched this user.');
+      });
+    });
 }

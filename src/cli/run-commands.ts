@@ -7,7 +7,7 @@ import { changeKinds, type ChangeKind, type RunMode } from '../core/vocabulary.t
 import type { Change, RunSummary } from '../reconciliation/reconciliation.ts';
 import { inTenant, parseCount, type CommandContext, type TenantWork } from './context.ts';
 import { exitCodes, type ExitCode } from './exit-codes.ts';
-import { addExportCommand } from './history-commands.ts';
+import { addExportCommand, addHistoryCommand } from './history-commands.ts';
 import { formatTime, printObject, printRows, type Column } from './output.ts';
 import { createProgressLine } from './progress.ts';
 import { changeCountsOf, renderPlan, renderRunHead, type PlanView } from './render-plan.ts';
@@ -308,6 +308,7 @@ function addRunsCommands(runs: Command, context: CommandContext): void {
       });
     });
   addExportCommand(runs, context);
+  addHistoryCommand(runs, context);
   runs
     .command('watch <run>')
     .description('shows how far a run has come, how fast and how long it will take, until it rests')

@@ -43,6 +43,7 @@ import { approveRun, type Approval, type Approved } from './run/approvals.ts';
 import { requestUndo, type UndoRequest } from './undo/undo.ts';
 import { executeRun, type ExecuteOptions, type RunDeps } from './run/run.ts';
 import { exportRun, type ExportFormat } from './run/export.ts';
+import { listHistory, type HistoryFilter, type HistoryRow } from './run/history.ts';
 import type { Stopped } from './run/stop-run.ts';
 import { createRunWatcher, type RunState } from './run/watch-runs.ts';
 import { selectRun, selectRuns, type RunFilter, type RunSummary } from './run/runs-store.ts';
@@ -63,6 +64,8 @@ export type { Expectation, PushContext, PushedGroup, PushedUser, Pushes, Written
 export type { Approval, Approved } from './run/approvals.ts';
 export type { RunRequest } from './run/requests.ts';
 export type { ExecuteOptions, Progress, RunDeps } from './run/run.ts';
+export type { HistoryRow } from './run/history.ts';
+export { pruneHistory } from './run/retention.ts';
 export type { Stopped } from './run/stop-run.ts';
 export type { RunFilter, RunSummary } from './run/runs-store.ts';
 export { createScheduledRuns, setNextSlots } from './run/scheduled-runs.ts';
@@ -108,6 +111,8 @@ export type Reconciliation = {
   getRun(tenantId: TenantId, runId: RunId): Promise<RunSummary>;
   /** States of a run until it rests; null now and then while nothing happens. See `RunWatcher`. */
   watchRun(tenantId: TenantId, runId: RunId, signal: AbortSignal): AsyncIterable<RunState | null>;
+  /** Which runs touched a user, and what each changed; newest first. */
+  listHistory(tenantId: TenantId, filter: HistoryFilter): Promise<HistoryRow[]>;
   /** Every change of a run, as the pieces of a file. Throws not_found. */
   exportRun(tenantId: TenantId, runId: RunId, format: ExportFormat): Promise<AsyncIterable<string>>;
   listChanges(tenantId: TenantId, filter: ChangeFilter): Promise<Change[]>;
@@ -163,6 +168,7 @@ export function createReconciliation(deps: RunDeps): Reconciliation {
     listRuns: (tenantId, filter) => db.tenant(tenantId, (tx) => selectRuns(tx, filter)),
     getRun,
     watchRun: (tenantId, runId, signal) => watcher.watch(tenantId, runId, signal),
+    listHistory: (tenantId, filter) => listHistory(db, tenantId, filter),
     exportRun: async (tenantId, runId, format) => exportRun(db, tenantId, await getRun(tenantId, runId), format),
     listChanges: (tenantId, filter) => db.tenant(tenantId, (tx) => selectChanges(tx, filter)),
     explainUser: (tenantId, idOrName) => explainUser(deps, tenantId, idOrName),

@@ -8,6 +8,7 @@ import { pageOf, pageQuery, cutPage, decodeCursor } from '../../platform/page.ts
 import { route, type Route } from '../../platform/route.ts';
 import { eventRoutes } from './event-routes.ts';
 import { exportRoutes } from './export-routes.ts';
+import { historyRoutes } from './history-routes.ts';
 import { facts, full, runBody, runParams, textOrNull, view, type RoutesDeps } from '../route-parts.ts';
 
 const changeBody = z.object({
@@ -30,7 +31,7 @@ const changeBody = z.object({
 });
 
 export function runRoutes(deps: RoutesDeps): Route[] {
-  return [...listRoutes(deps), ...eventRoutes(deps), ...exportRoutes(deps), ...changeRoutes(deps), ...waitingRoutes(deps)];
+  return [...listRoutes(deps), ...eventRoutes(deps), ...exportRoutes(deps), ...historyRoutes(deps), ...changeRoutes(deps), ...waitingRoutes(deps)];
 }
 
 function listRoutes({ reconciliation }: RoutesDeps): Route[] {

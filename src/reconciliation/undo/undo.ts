@@ -77,6 +77,11 @@ async function requireUndoable(tx: TenantTx, run: RunSummary, scope: UndoScope):
       remedy: `Wait for it (rollcall runs watch ${run.id}), or cancel it.`,
     });
   }
+  if (typeof run.counts['prunedAt'] === 'string') {
+    throw new RollcallError('run_state', `Run ${run.id} is older than history is kept, so not all it did is known.`, {
+      remedy: 'Correct its users by hand, or by another run.',
+    });
+  }
   const [rows] = await tx.sql<Applied[]>`
     select count(*) filter (where state = 'applied')::int as applied, count(*) filter (where state = 'undone')::int as undone,
       count(*) filter (where state = 'applied' and prior is null and op not in ('grant', 'revoke') and kind <> 'joiner')::int as "withoutPrior"
