@@ -120,6 +120,7 @@ const rooms: readonly Room[] = [
 const columnless = new Map([
   ['leaverPolicies', 'part of connections.policy'],
   ['correlationKeys', 'part of connections.policy'],
+  ['scimScopes', 'a list in tokens.scopes'],
 ]);
 
 const root = join(import.meta.dirname, '..');

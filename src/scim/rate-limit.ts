@@ -39,10 +39,12 @@ export function createRateLimit(perSecond: number, clock: Pick<Clock, 'now'>): R
         'X-Rate-Limit-Reset': String(Math.ceil(nowMs / 1_000 + (size - left) / perSecond)),
       };
       if (isTaken) return headers;
+      const retryAfterSeconds = Math.max(1, Math.ceil((1 - level) / perSecond));
       throw new RollcallError('too_many_requests', `This token sends more than ${perSecond} requests a second.`, {
         // whole seconds: Okta reads no other
-        retryAfterSeconds: Math.max(1, Math.ceil((1 - level) / perSecond)),
-        details: { headers },
+        retryAfterSeconds,
+        // SailPoint reads this one (documentation.sailpoint.com, SCIM 2.0, "API Throttling")
+        details: { headers: { ...headers, 'X-Rate-Limit-Retry-After-Seconds': String(retryAfterSeconds) } },
       });
     },
   };

@@ -131,6 +131,7 @@ describe('rule 11: too fast', () => {
       expect(refused.length).toBeGreaterThan(0);
       for (const { headers, body } of refused) {
         expect(headers.get('retry-after')).toBe('1');
+        expect(headers.get('x-rate-limit-retry-after-seconds')).toBe('1');
         expect(headers.get('x-rate-limit-limit')).toBe('50');
         expect(headers.get('x-rate-limit-remaining')).toBe('0');
         expect(Number(headers.get('x-rate-limit-reset'))).toBeGreaterThan(Date.now() / 1_000 - 5);
