@@ -21,12 +21,15 @@ const tags = {
 } as const;
 
 const pagedOid = '1.2.840.113556.1.4.319';
+const dirSyncOid = '1.2.840.113556.1.4.841';
 const octets = 0x04;
 
 export type SearchSeen = {
   readonly id: number;
   readonly base: string;
   readonly attributes: readonly string[];
+  /** Cookie of a DirSync control as text; null without one. */
+  readonly dirSync: string | null;
   /** Null without a paging control. */
   readonly page: { readonly size: number; readonly cookie: string } | null;
   /** How many searches came before, over all connections. */
@@ -38,12 +41,13 @@ export type Attributes = Readonly<Record<string, readonly (string | Buffer)[]>>;
 export type Answer = {
   entry(dn: string, attributes: Attributes): void;
   reference(url: string): void;
-  /** `cookie` undefined leaves the paging control out. */
+  /** `cookie` undefined leaves the paging control out; `dirSync` adds that control. */
   done(options?: {
     readonly code?: number;
     readonly message?: string;
     readonly cookie?: string;
     readonly referral?: string;
+    readonly dirSync?: { readonly hasMore: boolean; readonly cookie: string };
   }): void;
   raw(bytes: Buffer): void;
   /** Message id 0: the server says goodbye (RFC 4511 section 4.4.1). */
@@ -154,25 +158,32 @@ function readSearch(reader: BerReader, id: number, ordinal: number): SearchSeen 
   const attributes: string[] = [];
   reader.readSequence();
   while (reader.offset < end) attributes.push(reader.readString() ?? '');
-  return { id, base, attributes, ordinal, page: readPage(reader) };
+  return { id, base, attributes, ordinal, ...readControls(reader) };
 }
 
-function readPage(reader: BerReader): SearchSeen['page'] {
-  if (reader.peek() !== tags.controls) return null;
+function readControls(reader: BerReader): Pick<SearchSeen, 'page' | 'dirSync'> {
+  let page: SearchSeen['page'] = null;
+  let dirSync: string | null = null;
+  if (reader.peek() !== tags.controls) return { page, dirSync };
   reader.readSequence();
   const end = reader.offset + reader.length;
   while (reader.offset < end) {
     reader.readSequence();
     const controlEnd = reader.offset + reader.length;
-    if (reader.readString() === pagedOid) {
+    const oid = reader.readString();
+    if (oid === pagedOid || oid === dirSyncOid) {
       reader.readBoolean();
       const value = new BerReader(reader.readString(octets, true) ?? Buffer.alloc(0));
       value.readSequence();
-      return { size: value.readInt() ?? 0, cookie: value.readString() ?? '' };
+      const first = value.readInt() ?? 0;
+      if (oid === dirSyncOid) value.readInt();
+      const cookie = value.readString() ?? '';
+      if (oid === pagedOid) page = { size: first, cookie };
+      else dirSync = cookie;
     }
     reader.offset = controlEnd;
   }
-  return null;
+  return { page, dirSync };
 }
 
 function write(id: number, tag: number, body: (writer: BerWriter) => void, tail?: (writer: BerWriter) => void): Buffer {
@@ -217,20 +228,34 @@ export function entryBytes(id: number, dn: string, attributes: Attributes): Buff
   });
 }
 
-function pagingControl(cookie: string): (writer: BerWriter) => void {
+function control(oid: string, writeValue: (value: BerWriter) => void): (writer: BerWriter) => void {
   const value = new BerWriter();
   value.startSequence();
-  value.writeInt(0);
-  value.writeString(cookie);
+  writeValue(value);
   value.endSequence();
   return (writer) => {
     writer.startSequence(tags.controls);
     writer.startSequence();
-    writer.writeString(pagedOid);
+    writer.writeString(oid);
     writer.writeBuffer(value.buffer, octets);
     writer.endSequence();
     writer.endSequence();
   };
+}
+
+function pagingControl(cookie: string): (writer: BerWriter) => void {
+  return control(pagedOid, (value) => {
+    value.writeInt(0);
+    value.writeString(cookie);
+  });
+}
+
+function dirSyncControl({ hasMore, cookie }: { hasMore: boolean; cookie: string }): (writer: BerWriter) => void {
+  return control(dirSyncOid, (value) => {
+    value.writeInt(hasMore ? 1 : 0);
+    value.writeInt(0);
+    value.writeString(cookie);
+  });
 }
 
 function answerTo(id: number, socket: Socket, script: FakeScript): Answer {
@@ -240,7 +265,7 @@ function answerTo(id: number, socket: Socket, script: FakeScript): Answer {
     entry: (dn, attributes) => out(entryBytes(id, dn, attributes)),
     reference: (url) => out(write(id, tags.searchReference, (writer) => writer.writeString(url))),
     raw: (bytes) => socket.write(bytes),
-    done({ code = 0, message = '', cookie, referral } = {}) {
+    done({ code = 0, message = '', cookie, referral, dirSync } = {}) {
       const body = (writer: BerWriter): void => {
         writer.writeEnumeration(code);
         writer.writeString('');
@@ -250,7 +275,8 @@ function answerTo(id: number, socket: Socket, script: FakeScript): Answer {
         writer.writeString(referral);
         writer.endSequence();
       };
-      out(write(id, tags.searchDone, body, cookie === undefined ? undefined : pagingControl(cookie)));
+      const paging = cookie === undefined ? undefined : pagingControl(cookie);
+      out(write(id, tags.searchDone, body, dirSync === undefined ? paging : dirSyncControl(dirSync)));
     },
     disconnect() {
       const notice = write(0, tags.extendedDone, (writer) => {
