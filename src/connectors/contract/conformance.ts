@@ -19,7 +19,7 @@ import {
 import { describeOne } from './conformance-one.ts';
 import type { DirectoryEvent } from './contract.ts';
 
-export { applyEvents, readAll } from './conformance-fixture.ts';
+export { readAll } from './conformance-fixture.ts';
 export type { BrokenRead, ConformanceFixture, DirectoryHandle, Snapshot } from './conformance-fixture.ts';
 
 export function describeConnectorConformance<S, X>(
