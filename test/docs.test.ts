@@ -11,6 +11,7 @@ import { entraSettingsSchema } from '../src/connectors/entra/settings.ts';
 import { ldapSettings } from '../src/connectors/ldap/settings.ts';
 import { errorCodes } from '../src/core/errors.ts';
 import { guardLimitsSchema } from '../src/core/policy.ts';
+import { scimSettingsSchema } from '../src/core/scim-settings.ts';
 import { connectionKinds } from '../src/core/vocabulary.ts';
 import { connectionDocument, parseConnectionDocument } from '../src/reconciliation/connections/connection-document.ts';
 
@@ -103,6 +104,7 @@ describe('the document of a connection', () => {
   it.each([
     ['ldap', ldapSettings.shape],
     ['entra', entraSettingsSchema.shape],
+    ['scim', scimSettingsSchema.shape],
   ])('has every setting of %s described', (kind, shape) => {
     expect(readKeys(page, `### Settings of \`${kind}\``).sort()).toEqual(Object.keys(shape).sort());
   });
