@@ -24,20 +24,13 @@ import type { Connection } from './connections/connections-store.ts';
 import type { Principal } from '../platform/route.ts';
 import { listUnmappedGroups, type UnmappedFilter, type UnmappedGroup } from './connections/unmapped-groups.ts';
 import { previewObject, type ObjectPreview, type PreviewRequest } from './connections/preview.ts';
-import { previewObject, type ObjectPreview, type PreviewRequest } from './connections/preview.ts';
 import { explainObject, explainUser, type Explanation } from './explain/explain.ts';
 import type { ObjectExplanation } from './explain/explain-object.ts';
 import { provisionObject, type Provisioned, type ProvisionRequest } from './provision/provision.ts';
 import { createPushes } from './push/push.ts';
 import type { Pushes } from './push/push-types.ts';
 import { createReach, type Reach } from './reach.ts';
-import {
-  cancelRun,
-  discardRun,
-  requestRun,
-  retryConnection,
-  type RunRequest,
-} from './run/requests.ts';
+import { cancelRun, discardRun, requestRun, retryConnection, type RunRequest } from './run/requests.ts';
 import { listHeldLinks, releaseLinks, type HeldFilter, type HeldLink } from './undo/held-links.ts';
 import { approveRun, type Approval, type Approved } from './run/approvals.ts';
 import { requestUndo, type UndoRequest } from './undo/undo.ts';
@@ -55,7 +48,6 @@ export type { Change, ChangeFilter } from './plan/changes.ts';
 export type { Connectors } from './connections/connections.ts';
 export type { Connection } from './connections/connections-store.ts';
 export type { UnmappedGroup } from './connections/unmapped-groups.ts';
-export type { ObjectPreview, PreviewRequest } from './connections/preview.ts';
 export type { ObjectPreview, PreviewRequest } from './connections/preview.ts';
 export type { Explanation } from './explain/explain.ts';
 export type { ExplainStep, ObjectExplanation } from './explain/explain-object.ts';
@@ -122,8 +114,6 @@ export type Reconciliation = {
   /** A directory object, linked or not: by immutable id or any name. Changes nothing. */
   /** Nothing is written; throws not_found, invalid_input. */
   previewObject(tenantId: TenantId, request: PreviewRequest): Promise<ObjectPreview>;
-  /** Nothing is written; throws not_found, invalid_input. */
-  previewObject(tenantId: TenantId, request: PreviewRequest): Promise<ObjectPreview>;
   explainObject(tenantId: TenantId, connectionId: ConnectionId, reference: string): Promise<ObjectExplanation>;
   /** Reads one user from its directory now, decides and applies it. Throws not_found, run_live, connection_state, directory_*. */
   provisionObject(request: ProvisionRequest): Promise<Provisioned>;
@@ -172,7 +162,6 @@ export function createReconciliation(deps: RunDeps): Reconciliation {
     exportRun: async (tenantId, runId, format) => exportRun(db, tenantId, await getRun(tenantId, runId), format),
     listChanges: (tenantId, filter) => db.tenant(tenantId, (tx) => selectChanges(tx, filter)),
     explainUser: (tenantId, idOrName) => explainUser(deps, tenantId, idOrName),
-    previewObject: (tenantId, request) => previewObject(deps, tenantId, request),
     previewObject: (tenantId, request) => previewObject(deps, tenantId, request),
     explainObject: (tenantId, connectionId, reference) => explainObject(deps, tenantId, connectionId, reference),
     provisionObject: (request) => provisionObject(deps, request),

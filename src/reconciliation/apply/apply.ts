@@ -143,7 +143,11 @@ async function applyChunk(
     if (shielded > 0) open = (await selectBySeq(tx, scope.runId, seqs)).filter((row) => row.class === changeClass);
   }
   let failed = 0;
-  for (const [op, ofOp] of Map.groupBy(open, (row) => row.op)) failed += await applyHalving(tx, scope, op, ofOp);
+  // a link that ends makes room for the one that takes its place
+  const byOp = [...Map.groupBy(open, (row) => row.op)].toSorted(
+    ([a], [b]) => Number(b === 'unlink') - Number(a === 'unlink'),
+  );
+  for (const [op, ofOp] of byOp) failed += await applyHalving(tx, scope, op, ofOp);
   return failed;
 }
 

@@ -13,6 +13,7 @@ import { insertChanges, toNewChanges, type NewChange } from './changes.ts';
 import { fillCorrelationKeys } from './correlation-specs.ts';
 import { addDue, markLeaving } from './leavers.ts';
 import { completeDesired, desiredOfRun, nextAffected, selectAffected } from './selection.ts';
+import { replaceLinks } from './replacements.ts';
 import { shieldLastAdmin } from '../apply/last-admin.ts';
 import { loadSubjects } from './subjects.ts';
 
@@ -56,6 +57,7 @@ export async function writePlan(tx: TenantTx, options: PlanOptions): Promise<num
     options.onProgress(done, total);
   }
   await disputeSharedMatches(tx, runId);
+  seq += await replaceLinks(tx, { runId, connectionId }, seq);
   await settleUsernames(tx, runId, seq);
   await shieldLastAdmin(tx, runId);
   return total;

@@ -101,7 +101,8 @@ async function selectDesired(tx: TenantTx, connectionId: ConnectionId): Promise<
     select distinct e.member_anchor, reach.rule_id from reach
     join mirror_edges e on e.tenant_id = ${tx.tenantId} and e.connection_id = ${connectionId} and e.group_anchor = reach.group_anchor
     join mirror_objects u on u.tenant_id = ${tx.tenantId} and u.connection_id = ${connectionId} and u.kind = 'user'
-      and u.anchor = e.member_anchor and u.deleted_at is null and u.is_in_scope`;
+      and u.anchor = e.member_anchor and u.deleted_at is null and u.is_in_scope
+      and u.absent_since is null and u.problem is null`;
   const [predicates] = await tx.sql`
     select 1 from run_rules where is_compared and ended_at is null and group_anchor is null limit 1`;
   // a rule is a group's or a predicate's, so nothing is named twice
@@ -130,7 +131,7 @@ async function addPredicates(
     select given.anchor, given.rule_id from (
       select m.anchor, unnest(m.rule_ids) as rule_id from mirror_objects m
       where m.tenant_id = ${tx.tenantId} and m.connection_id = ${connectionId} and m.kind = 'user'
-        and m.deleted_at is null and m.is_in_scope and m.rule_ids <> '{}' ${whose}) given
+        and m.deleted_at is null and m.is_in_scope and m.absent_since is null and m.problem is null and m.rule_ids <> '{}' ${whose}) given
     join run_rules r on r.id = given.rule_id and r.ended_at is null and ${which}`;
 }
 

@@ -141,7 +141,10 @@ export async function claimRun(tx: TenantTx, runId: RunId): Promise<ClaimedRun> 
   await tx.sql`select 1 from runs where tenant_id = ${tx.tenantId} and id = ${runId} for update`;
   const [row] = await tx.sql<ClaimedRun[]>`
     update runs set epoch = epoch + 1, status = 'running', started_at = coalesce(started_at, now()), heartbeat_at = now(),
-      phase = coalesce(phase, 'claim')
+      phase = coalesce(phase, 'claim'),
+      -- what pushes left open goes by the rules of now; a plan that was approved or begun stands for those it was made by
+      connection_version = case when kind = 'object' and approved_at is null and coalesce(phase, 'claim') not in ('apply', 'record')
+        then (select c.version from connections c where c.tenant_id = runs.tenant_id and c.id = runs.connection_id) else connection_version end
     where tenant_id = ${tx.tenantId} and id = ${runId} and status in ('queued', 'running')
     returning tenant_id as "tenantId", id, connection_id as "connectionId", connection_version as "connectionVersion", kind, mode, epoch,
       phase, approved_at is not null as "isApproved", counts, case when undo_of is null then null else jsonb_build_object('id', undo_of,
