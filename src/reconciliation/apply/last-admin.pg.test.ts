@@ -32,7 +32,10 @@ async function idOf(engine: Engine, name: string): Promise<UserId> {
 }
 
 const openCases = async (engine: Engine) =>
-  (await engine.reconciliation.listCases(engine.tenantId, 'open')).map((found) => [found.kind, found.subject]);
+  (await engine.reconciliation.listCases(engine.tenantId, 'open'))
+    // the seat that nobody holds is a case of the organization, not of a directory object
+    .filter((found) => found.anchor !== null)
+    .map((found) => [found.kind, found.subject]);
 
 describe.each(['suspend', 'remove', 'revoke_roles'])('with the leaver policy %s, the last active Admin', (leaver) => {
   test('stays when the directory deletes it, and a person hears of it', async () => {

@@ -59,14 +59,16 @@ export async function openCases(
   const json = JSON.stringify(payload);
   await tx.sql`
     insert into links (tenant_id, connection_id, anchor, state, reason)
-    select ${tx.tenantId}::uuid, ${connectionId}::uuid, anchor, 'disputed', reason
+    select distinct on (anchor) ${tx.tenantId}::uuid, ${connectionId}::uuid, anchor, 'disputed', reason
     from jsonb_to_recordset(${json}::jsonb) as r(anchor text, reason text, "isUnlinked" boolean)
     where "isUnlinked" and anchor is not null
     on conflict (tenant_id, connection_id, anchor) do update set reason = excluded.reason, updated_at = now()
       where links.reason is distinct from excluded.reason`;
   await tx.sql`
     insert into cases (tenant_id, id, connection_id, kind, anchor, subject, reason, details, candidate_ids, run_id)
-    select ${tx.tenantId}::uuid, id, ${connectionId}::uuid, kind, anchor, subject, reason, details, candidates::uuid[], ${runId}::uuid
+    -- one object may be in several rows of a kind: a last Admin keeps a role and the account
+    select distinct on (anchor, kind) ${tx.tenantId}::uuid, id, ${connectionId}::uuid, kind, anchor, subject, reason, details, candidates::uuid[],
+      ${runId}::uuid
     from jsonb_to_recordset(${json}::jsonb)
       as r(id uuid, anchor text, kind text, subject text, reason text, candidates text, "isFault" boolean, details jsonb)
     where not "isFault"
