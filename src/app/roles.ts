@@ -91,8 +91,10 @@ export async function runWorkerRole(options: RoleOptions): Promise<{ readonly pi
   return { ping: () => db.ping() };
 }
 
-function periodicJobs({ outbox, clock, access }: Rooms, db: Db, config: Config): PeriodicJob[] {
+function periodicJobs(rooms: Rooms, db: Db, config: Config): PeriodicJob[] {
+  const { outbox, clock, access } = rooms;
   return [
+    ...reminderJobs(rooms),
     {
       name: 'outbox relay',
       everyMs: 2000,
@@ -105,13 +107,6 @@ function periodicJobs({ outbox, clock, access }: Rooms, db: Db, config: Config):
       everyMs: 3_600_000,
       run: async () => {
         await outbox.purgeDelivered();
-      },
-    },
-    {
-      name: 'token reminders',
-      everyMs: 3_600_000,
-      run: async () => {
-        await access.remindOfExpiry();
       },
     },
     {
@@ -136,6 +131,26 @@ function periodicJobs({ outbox, clock, access }: Rooms, db: Db, config: Config):
       everyMs: 3_600_000,
       run: async () => {
         await sweepStages(db, clock.now());
+      },
+    },
+  ];
+}
+
+/** Of what ends by itself and stops something when it does. */
+function reminderJobs({ access, reconciliation }: Rooms): PeriodicJob[] {
+  return [
+    {
+      name: 'token reminders',
+      everyMs: 3_600_000,
+      run: async () => {
+        await access.remindOfExpiry();
+      },
+    },
+    {
+      name: 'credential reminders',
+      everyMs: 3_600_000,
+      run: async (signal) => {
+        await reconciliation.remindOfCredentials(signal);
       },
     },
   ];

@@ -24,6 +24,7 @@ import type { Connection } from './connections/connections-store.ts';
 import type { Principal } from '../platform/route.ts';
 import { listUnmappedGroups, type UnmappedFilter, type UnmappedGroup } from './connections/unmapped-groups.ts';
 import { previewObject, type ObjectPreview, type PreviewRequest } from './connections/preview.ts';
+import { remindOfCredentials } from './connections/credential-reminders.ts';
 import { explainObject, explainUser, type Explanation } from './explain/explain.ts';
 import type { ObjectExplanation } from './explain/explain-object.ts';
 import { provisionObject, type Provisioned, type ProvisionRequest } from './provision/provision.ts';
@@ -84,6 +85,9 @@ export type Reconciliation = {
     signal: AbortSignal,
   ): AsyncIterable<TestStep>;
 
+  /** Tells of credentials of connections that end soon, once per reminder; answers how many. */
+  remindOfCredentials(signal: AbortSignal): Promise<number>;
+
   /** Queues a run; the caller dispatches it (schedule) or executes it in process. */
   requestRun(request: RunRequest): Promise<RunId>;
   /** Queues a try of a connection in quarantine. */
@@ -111,9 +115,9 @@ export type Reconciliation = {
 
   /** By id, username, e-mail or full name. */
   explainUser(tenantId: TenantId, idOrName: string): Promise<Explanation>;
-  /** A directory object, linked or not: by immutable id or any name. Changes nothing. */
   /** Nothing is written; throws not_found, invalid_input. */
   previewObject(tenantId: TenantId, request: PreviewRequest): Promise<ObjectPreview>;
+  /** A directory object, linked or not: by immutable id or any name. Changes nothing. */
   explainObject(tenantId: TenantId, connectionId: ConnectionId, reference: string): Promise<ObjectExplanation>;
   /** Reads one user from its directory now, decides and applies it. Throws not_found, run_live, connection_state, directory_*. */
   provisionObject(request: ProvisionRequest): Promise<Provisioned>;
@@ -146,6 +150,7 @@ export function createReconciliation(deps: RunDeps): Reconciliation {
     pauseConnection: (actor, tenantId, id, reason) => pauseConnection(deps, actor, tenantId, id, reason),
     resumeConnection: (actor, tenantId, id) => resumeConnection(deps, actor, tenantId, id),
     testConnection: (tenantId, what, signal) => testConnection(deps, tenantId, what, signal),
+    remindOfCredentials: (signal) => remindOfCredentials(deps, signal),
     requestRun: (request) => requestRun(db, request),
     retryConnection: (request) => retryConnection(db, request),
     executeRun: (tenantId, runId, options) => executeRun(deps, tenantId, runId, options),
