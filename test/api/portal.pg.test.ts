@@ -110,6 +110,9 @@ const bodies: Record<string, unknown> = {
   'post /tokens/:tokenId/rotate': {},
   'patch /organizations/:organizationId': { name: 'X' },
   'patch /users/:userId': { version: 1, email: null },
+  'put /users/:userId/quota-home': { automatic: true },
+  'post /connections/:connectionId/provision': { object: 'x' },
+  'post /cases/:caseId/resolve': { action: 'claim' },
   'patch /webhooks/:webhookId': { isEnabled: false },
 };
 

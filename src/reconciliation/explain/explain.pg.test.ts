@@ -159,6 +159,21 @@ describe('explain of a user', () => {
     expect(stepOf(held, 'decide').outcome).toBe('Nothing: the link is held.');
   });
 
+  it('ends where groups contain each other and the mapped one is no longer among them', async () => {
+    await engine.sync();
+    engine.directory.team('berlin', 'Berlin', ['ann', 'spandau']);
+    engine.directory.team('spandau', 'Spandau', ['berlin']);
+    engine.directory.team('staff', 'All Staff', ['bob']);
+    await engine.run('plan');
+    const explanation = await engine.reconciliation.explainUser(engine.tenantId, 'Ann Arbor');
+    expect(explanation.grants.map((grant) => [grant.role, grant.groups])).toEqual([['user', null]]);
+    const [object] = explanation.objects;
+    if (object === undefined) throw new Error('no object');
+    expect(stepOf(object, 'decide').lines).toContainEqual(
+      expect.objectContaining({ what: 'role user in Contoso', outcome: 'to be revoked: Left the group All Staff.' }),
+    );
+  });
+
   it('tells the last change of a value, not an earlier one', async () => {
     await engine.sync();
     for (const department of ['A', 'B', 'C', 'D']) {
