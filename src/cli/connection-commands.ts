@@ -1,4 +1,5 @@
 /** Commands about connections: list, test, create, update, export, pause, resume. */
+import { z } from 'zod';
 import { readFile } from 'node:fs/promises';
 import type { Command } from 'commander';
 import { parseDocument, stringify } from 'yaml';
@@ -225,6 +226,7 @@ function printStep(streams: CommandContext['environment'], output: OutputFormat,
     case 'human': {
       const raw = step.raw === undefined ? '' : ` [${cellText(step.raw)}]`;
       streams.stdout.write(`${outcomeWords[step.outcome]} ${step.step.padEnd(14)} ${cellText(step.message)}${raw}\n`);
+      for (const line of sampleLines(step)) streams.stdout.write(`${' '.repeat(longestStep)}${line}\n`);
       return;
     }
     case 'ndjson':
@@ -233,6 +235,27 @@ function printStep(streams: CommandContext['environment'], output: OutputFormat,
     case 'json':
   }
 }
+
+const longestStep = 24;
+
+/** The people of the step, one a line, with what the mapping makes of them. */
+function sampleLines({ facts }: TestStep): string[] {
+  const users = z.array(sampledUser).safeParse(facts?.['users']);
+  if (!users.success) return [];
+  return users.data.map(({ name, inactiveReason, isInScope, mapped, problem }) => {
+    const values = Object.entries(mapped).flatMap(([target, value]) => (value === null ? [] : [`${target}=${value}`]));
+    const notes = [inactiveReason, isInScope ? null : 'out of scope', problem].filter((note) => note !== null);
+    return cellText(`${name}${notes.length === 0 ? '' : ` (${notes.join('; ')})`}: ${values.join(', ')}`);
+  });
+}
+
+const sampledUser = z.object({
+  name: z.string(),
+  inactiveReason: z.string().nullable(),
+  isInScope: z.boolean(),
+  mapped: z.record(z.string(), z.string().nullable()),
+  problem: z.string().nullable(),
+});
 
 const longestDocumentBytes = 1024 * 1024;
 

@@ -45,6 +45,7 @@ import { syncCorrelationSpecs } from '../plan/correlation-specs.ts';
 import { changePriority } from './source-priority.ts';
 import { pushedMappings } from '../push/pushed-mappings.ts';
 import { noQuarantine } from './quarantine.ts';
+import { testWithRules } from './test-sample.ts';
 
 export type Connectors = ReadonlyMap<ConnectionKind, Connector>;
 
@@ -253,13 +254,14 @@ export async function* testConnection(
   if ('document' in what) {
     const document = parseConnectionDocument(what.document, (faulty) => faultsOfSections(deps.connectors, faulty));
     const checked = checkDocument(deps, document);
-    yield* mustHaveConnector(deps, document.kind).test({ ...checked, attributes: [], signal, tenantId });
+    yield* testWithRules(mustHaveConnector(deps, document.kind), { ...checked, signal, tenantId }, document);
     return;
   }
   const row = await deps.db.tenant(tenantId, (tx) => mustFind(tx, what.connectionId));
   const connector = mustHaveConnector(deps, row.kind as ConnectionKind);
   const settings = connector.settingsSchema.parse(row.settings);
-  yield* connector.test({ settings, secrets: openSecrets(deps, connector, row), attributes: [], signal, tenantId });
+  const request = { settings, secrets: openSecrets(deps, connector, row), signal, tenantId };
+  yield* testWithRules(connector, request, policySchema.parse(row.policy));
 }
 
 /** Everything a run needs of its connection, read in one transaction. */
