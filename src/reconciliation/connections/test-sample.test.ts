@@ -29,7 +29,7 @@ function connectorThatSamples(asked: string[]): Connector {
     },
     read: () => nothing(),
     proveAbsent: () => nothing(),
-    readObject: () => Promise.resolve(null),
+    readObject: () => Promise.resolve([]),
   };
 }
 
