@@ -1,5 +1,5 @@
 /** The two roles of the daemon: `api` answers HTTP, `worker` carries out runs. Each registers what it opens for closing. */
-import type { Db } from '../db/db.ts';
+import { analyzeGrownTables, type Db } from '../db/db.ts';
 import type { Logger } from '../platform/logger.ts';
 import type { Lifecycle } from '../platform/lifecycle.ts';
 import type { Metrics } from '../platform/metrics.ts';
@@ -92,7 +92,7 @@ export async function runWorkerRole(options: RoleOptions): Promise<{ readonly pi
 }
 
 function periodicJobs(rooms: Rooms, db: Db, config: Config): PeriodicJob[] {
-  const { outbox, clock, access } = rooms;
+  const { outbox } = rooms;
   return [
     ...reminderJobs(rooms),
     {
@@ -103,12 +103,25 @@ function periodicJobs(rooms: Rooms, db: Db, config: Config): PeriodicJob[] {
       },
     },
     {
+      name: 'statistics of grown tables',
+      everyMs: 10_000,
+      run: async () => {
+        await analyzeGrownTables(db.stage);
+      },
+    },
+    {
       name: 'outbox purge',
       everyMs: 3_600_000,
       run: async () => {
         await outbox.purgeDelivered();
       },
     },
+    ...cleaningJobs(rooms, db, config),
+  ];
+}
+
+function cleaningJobs({ clock, access }: Rooms, db: Db, config: Config): PeriodicJob[] {
+  return [
     {
       name: 'access token purge',
       everyMs: 600_000,

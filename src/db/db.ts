@@ -17,6 +17,7 @@ import { bindQuery, runInTransaction, type BoundSql, type Pool } from './transac
 
 export { databaseErrorCode, isConnectionLost, isPassingFailure, translateFailure } from './failures.ts';
 export { migrate, type MigrateOptions } from './migrate.ts';
+export { analyzeGrownTables } from './statistics.ts';
 export { analyzeTables, copyRows, createStageTable, dropOrphanStages, dropStage, type CopyValue } from './stage.ts';
 export {
   findEmbeddedPostgres,

@@ -8,12 +8,13 @@ export type LinkScope = { readonly runId: RunId; readonly connectionId: Connecti
 
 export type LinkRow = Pick<Change, 'anchor' | 'userId' | 'after' | 'reason'>;
 
-/** The link's state and the last values this source wrote. */
+/** The link's state and the last values this source wrote. `isSettled`: a new link answers for its object at once. */
 export async function writeLinks(
   tx: TenantTx,
   scope: LinkScope,
   op: ChangeOp,
   rows: readonly LinkRow[],
+  isSettled = false,
 ): Promise<void> {
   if (rows.length === 0) return;
   const payload = JSON.stringify(
@@ -28,12 +29,13 @@ export async function writeLinks(
   );
   if (op === 'create' || op === 'link') {
     await tx.sql`
-      insert into links (tenant_id, connection_id, anchor, user_id, state, reason, matched_by, applied)
-      select ${tx.tenantId}::uuid, ${scope.connectionId}::uuid, r.anchor, r.user_id, 'linked', r.reason, r.matched_by, coalesce(m.mapped, '{}')
+      insert into links (tenant_id, connection_id, anchor, user_id, state, reason, matched_by, applied, settled_version)
+      select ${tx.tenantId}::uuid, ${scope.connectionId}::uuid, r.anchor, r.user_id, 'linked', r.reason, r.matched_by, coalesce(m.mapped, '{}'),
+        case when ${isSettled} then m.version else 0 end
       from jsonb_to_recordset(${payload}::jsonb) as r(anchor text, user_id uuid, matched_by text, reason text)
       join mirror_objects m on m.tenant_id = ${tx.tenantId} and m.connection_id = ${scope.connectionId} and m.kind = 'user' and m.anchor = r.anchor
       on conflict (tenant_id, connection_id, anchor) do update set user_id = excluded.user_id, state = 'linked', reason = excluded.reason,
-        matched_by = excluded.matched_by, applied = excluded.applied, leaving_since = null, ended_at = null, version = links.version + 1, updated_at = now()`;
+        matched_by = excluded.matched_by, applied = excluded.applied, settled_version = greatest(links.settled_version, excluded.settled_version), leaving_since = null, ended_at = null, version = links.version + 1, updated_at = now()`;
   } else if (op === 'update' || op === 'key') {
     await tx.sql`
       update links l set applied = l.applied || r.applied, resolved = l.resolved - array(select jsonb_object_keys(r.applied)), version = l.version + 1, updated_at = now()

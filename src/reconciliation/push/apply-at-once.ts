@@ -33,16 +33,22 @@ export async function applyAtOnce(
 ): Promise<boolean> {
   const rows = decided.flatMap(({ subject, drafts }) => toNewChanges(subject, drafts, 0));
   if (!rows.every((row) => additions.has(row.op))) return false;
+  const created = new Set(linked(rows, 'create').map((row) => row.anchor));
   try {
     await tx.sql.savepoint(async () => {
       const effects = [
         prepare(),
         insertApplied(tx, scope, rows),
         ...valueOps.map((op) => writeValues(tx, scope, op, rows)),
-        ...(['create', 'link', 'update', 'key'] as const).map((op) => writeLinks(tx, scope, op, linked(rows, op))),
+        writeLinks(tx, scope, 'create', linked(rows, 'create'), true),
+        ...(['link', 'update', 'key'] as const).map((op) => writeLinks(tx, scope, op, linked(rows, op))),
         moveHomes(tx, scope.runId, rows),
         giveRoles(tx, scope.runId, rows),
-        settlePushed(tx, scope.connectionId, settling),
+        settlePushed(
+          tx,
+          scope.connectionId,
+          settling.filter((anchor) => !created.has(anchor)),
+        ),
       ];
       // all are in flight on one connection: a failure must not leave the others behind
       const failures = (await Promise.allSettled(effects)).flatMap((result) =>
