@@ -70,8 +70,9 @@ export function renderExplanation(explanation: Explanation, terminalWidth?: numb
 }
 
 /** A hold is named with its reason: it is why no run touches the user. */
-function linkStateWords({ state, reason, isActive }: Explanation['links'][number]): string {
-  const words = state === 'held' && reason !== null ? `held: ${reason}` : state;
+function linkStateWords({ state, reason, due, isActive }: Explanation['links'][number]): string {
+  const next = due === null ? '' : `, ${due.what.replaceAll('_', ' ')} from ${formatTime(due.at) ?? due.at}`;
+  const words = (state === 'held' && reason !== null ? `held: ${reason}` : state) + next;
   return isActive ? words : `${words}, disabled there`;
 }
 

@@ -21,6 +21,8 @@ export type ExplainedLink = {
   readonly state: string;
   readonly matchedBy: string | null;
   readonly reason: string | null;
+  /** Of a leaver: what the leaver policy does next, and when. */
+  readonly due: { readonly what: string; readonly at: string } | null;
   readonly isActive: boolean;
   readonly mapped: Readonly<Record<string, string | null>>;
   readonly groups: readonly string[];
@@ -269,10 +271,23 @@ async function selectUser(tx: TenantTx, userId: UserId): Promise<UserFacts> {
   return row;
 }
 
+/** Days of grace, and of a suspended leaver the days until removal (leavers.ts decides by the same columns). */
+function dueOf(tx: TenantTx) {
+  const days = (key: string) => tx.sql`make_interval(days => (n.policy -> 'leaver' ->> ${key})::int)`;
+  return tx.sql`case
+    when l.leaving_since is not null and l.state in ('linked', 'missing') then jsonb_build_object(
+      'what', coalesce(n.policy -> 'leaver' ->> 'policy', 'suspend'), 'at', l.leaving_since + coalesce(${days('graceDays')}, interval '0'))
+    when l.state in ('suspended', 'gone', 'out_of_scope') and n.policy -> 'leaver' ->> 'deleteAfterDays' is not null and exists (
+      select 1 from users u where u.tenant_id = l.tenant_id and u.id = l.user_id and u.status = 'suspended'
+        and u.suspended_by = 'connection:' || l.connection_id)
+      then jsonb_build_object('what', 'remove', 'at', l.ended_at + ${days('deleteAfterDays')})
+    end`;
+}
+
 function selectLinks(tx: TenantTx, userId: UserId): Promise<ExplainedLink[]> {
   return tx.sql<ExplainedLink[]>`
     select l.connection_id as "connectionId", n.name as "connectionName", n.version as "connectionVersion", n.priority, l.anchor, m.locator, l.state,
-      l.matched_by as "matchedBy", l.reason, m.is_active as "isActive", coalesce(m.mapped, '{}') as mapped,
+      l.matched_by as "matchedBy", l.reason, ${dueOf(tx)} as due, m.is_active as "isActive", coalesce(m.mapped, '{}') as mapped,
       coalesce((
         select jsonb_agg(coalesce(g.display_name, g.anchor) order by g.display_name) from mirror_edges e
         join mirror_objects g on g.tenant_id = e.tenant_id and g.connection_id = e.connection_id and g.kind = 'group' and g.anchor = e.group_anchor

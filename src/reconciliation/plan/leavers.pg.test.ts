@@ -39,6 +39,9 @@ describe('days of grace', () => {
     engine.directory.people.delete('ann');
     expect(await opsOf(engine)).toEqual([]);
     expect(await linkOf(engine)).toEqual({ state: 'missing', isWaiting: true });
+    const { links } = await engine.reconciliation.explainUser(engine.tenantId, 'Ann');
+    const days = (Date.parse(links[0]?.due?.at ?? '') - Date.now()) / 86_400_000;
+    expect([links[0]?.due?.what, Math.round(days)]).toEqual(['suspend', 10]);
     await travel(database.db, engine.tenantId, 9);
     expect(await opsOf(engine)).toEqual([]);
     expect(await ann(engine)).toMatchObject([{ status: 'active' }]);
