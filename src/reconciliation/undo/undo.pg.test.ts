@@ -87,9 +87,11 @@ describe('the undo of a whole run', () => {
   test('pauses the connection and holds the touched links, so that the next run repeats nothing', async () => {
     const engine = await engineWith(30);
     engine.directory.put({ id: 'p3', department: 'Finance' }, person(engine, 31));
+    engine.directory.team('ops', 'Ops', ['p1', 'p8']);
     const run = await engine.sync();
     await undo(engine, run.id);
     const before = await standing(engine);
+    engine.directory.put({ id: 'p3', department: 'Legal' });
     const connection = await engine.reconciliation.findConnection(engine.tenantId, engine.connectionId);
     expect([connection.status, connection.statusReason]).toEqual(['paused', expect.stringContaining(run.id)]);
     await engine.reconciliation.resumeConnection('test', engine.tenantId, engine.connectionId);
