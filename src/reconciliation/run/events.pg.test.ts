@@ -55,7 +55,9 @@ function parseEvents(text: string): Event[] {
 }
 
 /** A run that stands in the middle of its read until `goOn`. */
-async function startStandingRun(engine: Engine): Promise<{ runId: RunId; ended: Promise<RunSummary>; goOn: () => void }> {
+async function startStandingRun(
+  engine: Engine,
+): Promise<{ runId: RunId; ended: Promise<RunSummary>; goOn: () => void }> {
   const { reconciliation, tenantId, connectionId } = engine;
   const gate = Promise.withResolvers<void>();
   const isThere = Promise.withResolvers<void>();
