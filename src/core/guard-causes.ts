@@ -11,7 +11,7 @@ export function describeCause({ cause, users, groupName }: CauseCount): HeldCaus
 
 /** The words after the number, by what stands before the colon of the cause. */
 function wordsOf(cause: string, users: number, groupName: string | null): string {
-  const [kind = '', rest = ''] = splitOnce(cause);
+  const [kind, rest] = splitOnce(cause);
   const [were, have, lose] = users === 1 ? ['was', 'has', 'loses'] : ['were', 'have', 'lose'];
   switch (kind) {
     case 'left_group':
