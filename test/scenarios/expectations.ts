@@ -4,12 +4,13 @@ import type { UserId } from '../../src/core/ids.ts';
 import type { Change } from '../../src/reconciliation/reconciliation.ts';
 import { expandKeys, expandLines } from './crowds.ts';
 import type { Then, UserExpectation } from './schema.ts';
-import { findUserId, outOfDomain, type World } from './world.ts';
+import { findUserId, findWired, outOfDomain, type World } from './world.ts';
 
 export async function expectThen(world: World, then: Then): Promise<void> {
   await expectRun(world, then);
   for (const [name, expected] of expandKeys(then.users ?? {})) await expectUser(world, name, expected);
   await expectSums(world, then);
+  await expectConnection(world, then);
   if (then.cases !== undefined) expect(await casesOf(world), 'open cases').toEqual(expandLines(then.cases).toSorted());
   const messages = await newMessages(world);
   if (then.notices !== undefined) expect(messages, 'what was announced').toEqual(then.notices.toSorted());
@@ -183,6 +184,23 @@ async function expectSums(world: World, then: Then): Promise<void> {
   if (then.superAdmin === undefined) return;
   const wanted = then.superAdmin === null ? null : await findUserId(world, then.superAdmin);
   expect(holder[0]?.userId ?? null, 'the Super Admin').toBe(wanted);
+}
+
+async function expectConnection(world: World, then: Then): Promise<void> {
+  const { reconciliation } = world.engine;
+  const { connectionId } = findWired(world, null);
+  if (then.connection !== undefined) {
+    const { status } = await reconciliation.findConnection(world.tenantId, connectionId);
+    expect(status, 'the connection').toBe(then.connection);
+  }
+  if (then.likelyCause !== undefined) {
+    expect(JSON.stringify(world.lastRun?.guard), 'the guard names the likely cause').toContain(then.likelyCause);
+  }
+  if (then.unmappedGroups === undefined) return;
+  const groups = await reconciliation.listUnmappedGroups(world.tenantId, { connectionIds: [connectionId], limit: 100 });
+  expect(groups.map((group) => group.name).toSorted(), 'groups that no role mapping names').toEqual(
+    then.unmappedGroups,
+  );
 }
 
 async function casesOf(world: World): Promise<string[]> {

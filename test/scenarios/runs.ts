@@ -106,6 +106,7 @@ async function compare(world: World, runId: RunId, before: Moment | null): Promi
   // of a run that was held, a part was applied before it waited
   const earlier = new Set(before.rows.filter((row) => row.state === 'applied').map((row) => row.seq));
   const applied = rows.filter((row) => row.state === 'applied' && !earlier.has(row.seq));
+  if (applied.length > 0) world.lastApplied = runId;
   const turned = applied.filter((row) => row.cause === 'last_admin');
   expect(
     applied.filter((row) => !turned.includes(row)).map(contentOf),

@@ -83,16 +83,26 @@ async function inStep(index: number, step: Step, work: () => Promise<void>): Pro
   }
 }
 
-/** A further run over the unchanged directory has an empty plan, and writes nothing but its own record. */
+/**
+ * A further run over the unchanged directory has an empty plan, and writes nothing but its own record. Where a person
+ * wrote after the last run, the first further one notes on the link what it compared; the next one has nothing to note.
+ */
 async function expectNothingLeft(world: World): Promise<void> {
   for (const wired of world.wired) {
-    const before = await fingerprint(database.db, world.tenantId, { withBookkeeping: false });
-    if (wired.isPushed) await pushAgain(world, wired);
-    else if (!(await isPaused(world, wired))) await runAgain(world, wired);
-    const after = await fingerprint(database.db, world.tenantId, { withBookkeeping: false });
-    const changed = Object.keys(after).filter((table) => after[table] !== before[table]);
-    if (world.lastRun?.status !== 'failed') expect(changed, 'a further run writes nothing').toEqual([]);
+    const written = await runOnceMore(world, wired);
+    if (world.lastRun?.status === 'failed') continue;
+    const isNoted = written.join() === 'links';
+    expect(isNoted ? await runOnceMore(world, wired) : written, 'a further run writes nothing').toEqual([]);
   }
+}
+
+/** Which tables it wrote, those that every run keeps about itself aside. */
+async function runOnceMore(world: World, wired: Wired): Promise<string[]> {
+  const before = await fingerprint(database.db, world.tenantId, { withBookkeeping: false });
+  if (wired.isPushed) await pushAgain(world, wired);
+  else if (!(await isPaused(world, wired))) await runAgain(world, wired);
+  const after = await fingerprint(database.db, world.tenantId, { withBookkeeping: false });
+  return Object.keys(after).filter((table) => after[table] !== before[table]);
 }
 
 async function isPaused(world: World, wired: Wired): Promise<boolean> {

@@ -5,7 +5,7 @@
 import { parseDocument } from 'yaml';
 import { z } from 'zod';
 import { closestName } from '../../src/core/closest-name.ts';
-import { caseKinds, runStatuses, userStatuses, linkStates } from '../../src/core/vocabulary.ts';
+import { caseKinds, connectionStatuses, runStatuses, userStatuses, linkStates } from '../../src/core/vocabulary.ts';
 
 const text = z.string().min(1);
 const textOrNull = text.nullable();
@@ -144,6 +144,12 @@ const thenSchema = z.strictObject({
   reasons: z.record(text, text).optional(),
   users: z.record(text, userExpectation).optional(),
   numberOfUsers: z.int().min(0).optional(),
+  /** The status of the first connection. */
+  connection: z.enum(connectionStatuses).optional(),
+  /** What the held plan names as the most likely cause: text it contains. */
+  likelyCause: text.optional(),
+  /** Groups that no role mapping names. */
+  unmappedGroups: z.array(text).optional(),
   /** Of all users, how many have each status. */
   statuses: z.partialRecord(z.enum(userStatuses), z.int()).optional(),
   superAdmin: textOrNull.optional(),
@@ -176,6 +182,12 @@ const stepSchemas = {
   connection: connectionSchema,
   pause: text,
   resume: z.literal(true),
+  /** The last run that applied anything, or what it did to one user, is planned to be taken back; then it waits. */
+  undo: z.strictObject({ user: text.optional(), keepsRunning: z.boolean().optional() }),
+  /** The links of this person that an undo holds are given back to the directory. */
+  release: text,
+  /** One person is read from the directory now. */
+  provision: text,
   /** The worker dies before its n-th transaction; another one goes on. */
   crash: z.strictObject({ at: z.int().min(1), approve: z.boolean().optional() }),
   elsewhere: z.array(z.unknown()),
@@ -254,6 +266,7 @@ const bare: Partial<Record<StepName, unknown>> = {
   approve: {},
   discard: true,
   resume: true,
+  undo: {},
   pause: 'Paused.',
 };
 

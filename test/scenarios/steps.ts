@@ -67,6 +67,24 @@ async function doStep(world: World, elsewhere: World, step: Step): Promise<void>
       return;
     case 'resume':
       return resume(world, wired);
+    case 'undo':
+      return undo(world, step.value);
+    case 'release': {
+      const filter = { userId: await mustFindUserId(world, step.value) };
+      await world.engine.reconciliation.releaseLinks('operator:test', world.tenantId, filter);
+      return;
+    }
+    case 'provision': {
+      const { tenantId, engine } = world;
+      const request = {
+        tenantId,
+        connectionId: wired.connectionId,
+        reference: step.value,
+        actor: 'operator:test',
+      };
+      await engine.reconciliation.provisionObject({ ...request, signal: new AbortController().signal });
+      return;
+    }
     case 'crash':
       return crash(world, wired, step.value);
     case 'elsewhere':
@@ -84,6 +102,21 @@ async function sync(world: World, wired: Wired, how: StepValues['sync']): Promis
   if (how !== 'approved') return;
   const waiting = await findWaiting(world, wired);
   if (waiting !== null) await approve(world, wired, { actor: 'operator:test', digest: null });
+}
+
+async function undo(world: World, { user, keepsRunning }: StepValues['undo']): Promise<void> {
+  const { tenantId, lastApplied } = world;
+  if (lastApplied === null) throw new Error('No run of this story has applied anything.');
+  const userId = user === undefined ? undefined : await mustFindUserId(world, user);
+  const request = {
+    tenantId,
+    runId: lastApplied,
+    requestedBy: 'operator:test',
+    mode: 'plan',
+    userId,
+    keepsRunning,
+  } as const;
+  await execute(world, await world.engine.reconciliation.requestUndo(request));
 }
 
 async function crash(world: World, wired: Wired, value: StepValues['crash']): Promise<void> {

@@ -48,6 +48,8 @@ export type World = {
   /** The rows a person was shown, by run. */
   readonly shown: Map<RunId, readonly Change[]>;
   lastRun: RunSummary | null;
+  /** The last run that applied anything. */
+  lastApplied: RunId | null;
   lastMessage: number;
   /** How many runs' and pushes' effects were compared with their rows. */
   checks: number;
@@ -77,6 +79,7 @@ export async function createWorld(db: Db, scenario: Scenario, way: Way): Promise
     known: new Map(),
     shown: new Map(),
     lastRun: null,
+    lastApplied: null,
     lastMessage: 0,
     checks: 0,
   };
