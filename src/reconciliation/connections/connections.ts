@@ -336,8 +336,14 @@ function checkDocument(deps: ConnectionsDeps, document: ConnectionDocument, with
   ]);
 }
 
+/**
+ * What is pushed is decided at once; what only time or a person makes due (days of a leaver, an exclusion that ends, a
+ * user edited or no longer protected) is found by a run over what the mirror holds.
+ */
+const dailyOfPushed = { cron: '0 3 * * *', timeZone: 'UTC', jitterSeconds: 3600 };
+
 function rowValues(deps: ConnectionsDeps, document: ConnectionDocument, tenantId: TenantId, id: ConnectionId) {
-  const schedule = document.schedule;
+  const schedule = document.schedule ?? (document.kind === 'scim' ? dailyOfPushed : undefined);
   return {
     kind: document.kind,
     name: document.name,

@@ -1,9 +1,10 @@
 /** Pushes that act later or not by themselves: many at once, a paused connection, a privileged role. */
 import { describe, expect, test } from 'vitest';
 import { createEngine, type Engine } from '../../../test/fakes/engine.ts';
+import { travel } from '../../../test/fakes/travel.ts';
 import { useDatabase } from '../../../test/setup/database.ts';
 import type { ConnectionId } from '../../core/ids.ts';
-import type { RunSummary } from '../reconciliation.ts';
+import { createScheduledRuns, type RunSummary } from '../reconciliation.ts';
 
 const database = useDatabase();
 const many = 501;
@@ -212,4 +213,31 @@ describe('a push that would give a privileged role', () => {
     await provider.push((_pushes, say) => say.members('g', { remove: ['u1'] }));
     expect(await provider.roles('admin')).toBe(1);
   });
+});
+
+test('who was deleted by a push waits out the days of grace, and the daily run over the mirror acts', async () => {
+  const provider = await createProvider({ roles: [{ everyone: 'user' }], leaver: { graceDays: 7 } });
+  const { tenantId, scimId, reconciliation } = provider;
+  expect(await reconciliation.findConnection(tenantId, 'Okta')).toMatchObject({ cron: '0 3 * * *' });
+  await provider.push((_pushes, say) => say.user('ann'));
+  await provider.push((pushes) =>
+    database.db.tenant(tenantId, (tx) =>
+      pushes.remove(
+        tx,
+        { tenantId, connectionId: scimId, requestId: '00000000-0000-7000-8000-000000000002' },
+        'user',
+        'ann',
+      ),
+    ),
+  );
+  const daily = async () => {
+    const scheduledFor = new Date().toISOString();
+    await database.db.engine((tx) => createScheduledRuns(tx, [{ tenantId, connectionId: scimId, scheduledFor }]));
+    return (await provider.changes((await provider.executeQueued()).id)).map((change) => change.op);
+  };
+  expect(await daily()).toEqual([]);
+  expect(await provider.users()).toMatchObject([{ status: 'active' }]);
+  await travel(database.db, tenantId, 7);
+  expect(await daily()).toEqual(['suspend']);
+  expect(await provider.users()).toMatchObject([{ status: 'suspended' }]);
 });
