@@ -14,8 +14,9 @@ export async function holdBreaches(
   run: { readonly runId: RunId; readonly connectionId: ConnectionId; readonly isFirstRun: boolean },
   limits: GuardLimits,
 ): Promise<HeldBreach[]> {
+  if (!(await gatherCounted(tx, run))) return [];
   const holding: HeldBreach[] = [];
-  for (const breach of evaluateGuards(await countForGuards(tx, run), limits)) {
+  for (const breach of await evaluate(tx, run, limits)) {
     // what was applied in the last 24 hours counts, and holds only where this plan adds to it
     const held = heldBy(tx, breach.guard, breach.groupAnchor);
     if ((await hold(tx, run.runId, held)) === 0) continue;
@@ -58,62 +59,90 @@ export async function holdRun(tx: TenantTx, runId: RunId): Promise<void> {
   await tx.sql`update changes set state = 'held' where tenant_id = ${tx.tenantId} and run_id = ${runId} and state = 'planned'`;
 }
 
-type Sums = Omit<GuardCounts, 'isFirstRun' | 'liveLinks' | 'liveGrants' | 'groupLosses'>;
+type PlannedRun = { readonly runId: RunId; readonly connectionId: ConnectionId; readonly isFirstRun: boolean };
 
 /**
- * This plan, plus what the connection applied in the last 24 hours without a person's word for it: what was approved is
- * out of the sum, or the first leaver after an approved mass change would be held again. So is what was undone.
+ * run_counted: the rows that guards count. Of this plan, and of what the connection applied in the last 24 hours without
+ * a person's word for it: what was approved is out of the sum, or the first leaver after an approved mass change would be
+ * held again. So is what was undone. False: the plan is empty, and nothing can be held.
  */
-async function countForGuards(
-  tx: TenantTx,
-  run: { readonly runId: RunId; readonly connectionId: ConnectionId; readonly isFirstRun: boolean },
-): Promise<GuardCounts> {
-  const rows = tx.sql`
-    select c.*, c.run_id = ${run.runId} as is_now from changes c
-    join runs r on r.tenant_id = c.tenant_id and r.id = c.run_id
-    where c.tenant_id = ${tx.tenantId} and c.connection_id = ${run.connectionId}
-      and (c.run_id = ${run.runId} or (c.applied_at > now() - interval '24 hours' and c.state = 'applied'
-        and (r.approved_at is null or c.applied_at < r.approved_at)))`;
+async function gatherCounted(tx: TenantTx, run: PlannedRun): Promise<boolean> {
+  const [planned] = await tx.sql`
+    select 1 from changes where tenant_id = ${tx.tenantId} and run_id = ${run.runId} limit 1`;
+  if (planned === undefined) return false;
+  const counted = tx.sql`
+    c.class, c.op, c.kind, c.role, c.user_id, c.cause, c.class = 'update' and c.after ? 'email' and c.before ->> 'email' is not null as is_email,
+    c.run_id = ${run.runId} as is_now`;
+  const isCounted = tx.sql`(c.class not in ('grant', 'link') or c.role <> 'user' or c.kind = 'leaver')`;
+  // runs of a day ago and younger; a standing run of pushes has rows up to its day's end
+  await tx.sql`
+    create temporary table run_counted on commit drop as
+    select ${counted} from changes c
+    where c.tenant_id = ${tx.tenantId} and c.run_id = ${run.runId} and ${isCounted}
+    union all
+    select ${counted} from runs r
+    join changes c on c.tenant_id = r.tenant_id and c.run_id = r.id
+    where r.tenant_id = ${tx.tenantId} and r.connection_id = ${run.connectionId} and r.id <> ${run.runId}
+      and (r.finished_at > now() - interval '24 hours' or r.finished_at is null and r.created_at > now() - interval '7 days')
+      and c.applied_at > now() - interval '24 hours' and c.state = 'applied' and ${isCounted}
+      and (r.approved_at is null or c.applied_at < r.approved_at)`;
+  return true;
+}
+
+/** What is a share of something large is looked up only where the counts alone would be a breach. */
+async function evaluate(tx: TenantTx, run: PlannedRun, limits: GuardLimits): Promise<Breach[]> {
+  const counts = await countForGuards(tx, run);
+  const atLeast = { ...counts, liveLinks: 0, liveGrants: 0, groupLosses: await countGroupLosses(tx, run) };
+  if (evaluateGuards(atLeast, limits).length === 0) return [];
+  return evaluateGuards({ ...atLeast, ...(await countLive(tx, run.connectionId)) }, limits);
+}
+
+type Sums = Omit<GuardCounts, 'isFirstRun' | 'liveLinks' | 'liveGrants' | 'groupLosses'>;
+
+async function countForGuards(tx: TenantTx, run: PlannedRun): Promise<Sums & { readonly isFirstRun: boolean }> {
   const [sums] = await tx.sql<Sums[]>`
-    with counted as (${rows})
     select count(*) filter (where op = 'create')::int as joiners,
       count(distinct user_id) filter (where kind = 'leaver')::int as leavers,
       count(*) filter (where class = 'revoke')::int as revokes,
       count(*) filter (where class = 'grant' and role <> 'user' and is_now)::int as "privilegedGrants",
       count(*) filter (where class = 'key' and kind <> 'joiner')::int as "keyChanges",
-      count(*) filter (where class = 'update' and after ? 'email' and before ->> 'email' is not null)::int as "emailChanges"
-    from counted`;
-  const groupLosses = await tx.sql<GuardCounts['groupLosses'][number][]>`
-    with counted as (${rows}), lost as (
-      select substring(cause from length('left_group:') + 1) collate "C" as anchor, count(distinct user_id)::int as lost
-      from counted where class = 'revoke' and cause like 'left_group:%' group by 1
+      count(*) filter (where is_email)::int as "emailChanges"
+    from run_counted`;
+  if (sums === undefined) throw new Error('An aggregate gives one row.');
+  return { ...sums, isFirstRun: run.isFirstRun };
+}
+
+/** Who had a role by a group before: who has it now, and who lost it. */
+function countGroupLosses(tx: TenantTx, run: PlannedRun): Promise<GuardCounts['groupLosses'][number][]> {
+  return tx.sql<GuardCounts['groupLosses'][number][]>`
+    with lost as (
+      select distinct substring(cause from length('left_group:') + 1) collate "C" as anchor, user_id
+      from run_counted where class = 'revoke' and cause like 'left_group:%'
+    ), had as (
+      select r.group_anchor as anchor, g.user_id from role_mappings r
+      join grants g on g.tenant_id = r.tenant_id and g.source = 'rule:' || r.id
+      where r.tenant_id = ${tx.tenantId} and r.connection_id = ${run.connectionId} and r.group_anchor in (select anchor from lost)
+      union
+      select anchor, user_id from lost
     )
-    select lost.anchor as "groupAnchor", coalesce(m.display_name, lost.anchor) as "groupName", lost.lost,
-      (select count(distinct user_id)::int from (
-        select g.user_id from grants g
-        join role_mappings r on r.tenant_id = g.tenant_id and g.source = 'rule:' || r.id
-        where g.tenant_id = ${tx.tenantId} and r.connection_id = ${run.connectionId} and r.group_anchor = lost.anchor
-        union
-        select c.user_id from counted c where c.class = 'revoke' and c.cause = 'left_group:' || lost.anchor) x) as before
-    from lost
-    left join mirror_objects m on m.tenant_id = ${tx.tenantId} and m.connection_id = ${run.connectionId} and m.kind = 'group' and m.anchor = lost.anchor`;
-  const [live] = await tx.sql<{ links: number; grants: number }[]>`
+    select l.anchor as "groupAnchor", coalesce(m.display_name, l.anchor) as "groupName", l.lost, h.before
+    from (select anchor, count(*)::int as lost from lost group by anchor) l
+    join (select anchor, count(*)::int as before from had group by anchor) h on h.anchor = l.anchor
+    left join mirror_objects m on m.tenant_id = ${tx.tenantId} and m.connection_id = ${run.connectionId} and m.kind = 'group' and m.anchor = l.anchor
+    order by l.anchor`;
+}
+
+async function countLive(
+  tx: TenantTx,
+  connectionId: ConnectionId,
+): Promise<{ readonly liveLinks: number; readonly liveGrants: number }> {
+  const [live] = await tx.sql<{ liveLinks: number; liveGrants: number }[]>`
     select
-      (select count(*)::int from links where tenant_id = ${tx.tenantId} and connection_id = ${run.connectionId} and state in ('linked', 'missing', 'held')) as links,
+      (select count(*)::int from links where tenant_id = ${tx.tenantId} and connection_id = ${connectionId} and state in ('linked', 'missing', 'held')) as "liveLinks",
       (select count(*)::int from grants g join role_mappings r on r.tenant_id = g.tenant_id and g.source = 'rule:' || r.id
-        where g.tenant_id = ${tx.tenantId} and r.connection_id = ${run.connectionId}) as grants`;
-  return {
-    isFirstRun: run.isFirstRun,
-    liveLinks: live?.links ?? 0,
-    liveGrants: live?.grants ?? 0,
-    joiners: sums?.joiners ?? 0,
-    leavers: sums?.leavers ?? 0,
-    revokes: sums?.revokes ?? 0,
-    privilegedGrants: sums?.privilegedGrants ?? 0,
-    keyChanges: sums?.keyChanges ?? 0,
-    emailChanges: sums?.emailChanges ?? 0,
-    groupLosses,
-  };
+        where g.tenant_id = ${tx.tenantId} and r.connection_id = ${connectionId}) as "liveGrants"`;
+  if (live === undefined) throw new Error('A select without from gives one row.');
+  return live;
 }
 
 /** The rows of a guard's class. */
