@@ -275,9 +275,6 @@ export const changes = pgTable(
     index('changes_by_class').on(t.tenantId, t.runId, t.class, t.seq),
     index().on(t.tenantId, t.userId),
     index().on(t.tenantId, t.connectionId, t.anchor),
-    index('changes_applied')
-      .on(t.tenantId, t.connectionId, t.appliedAt)
-      .where(sql`applied_at is not null`),
     check('changes_class', oneOf(t.class, changeClasses)),
     check('changes_op', oneOf(t.op, changeOps)),
     check('changes_kind', oneOf(t.kind, changeKinds)),
