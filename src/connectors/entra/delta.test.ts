@@ -208,6 +208,31 @@ async function readChanging(harness: Harness, react: (event: DirectoryEvent) => 
   return harness.read(null, { seen });
 }
 
+test('a full read that shows far fewer users than are counted says so; a count that fails stops nothing', async () => {
+  await withHarness(async (harness) => {
+    const { simulator } = harness;
+    const users = Array.from({ length: 30 }, (_, index) => simulator.tenant.createUser({ displayName: `U${index}` }));
+    expect((await harness.read()).some((event) => event.type === 'notice')).toBe(false);
+    // the index still counts whom the round no longer shows
+    for (const user of users.slice(0, 12)) simulator.tenant.softDelete(user);
+    simulator.behavior.indexLag = 12;
+    const fewer = await harness.read();
+    expect(fewer.filter((event) => event.type === 'notice')).toMatchObject([{ code: 'count_differs' }]);
+    simulator.fault({ route: 'users/$count', type: 'html', times: Infinity });
+    const unknown = await harness.read();
+    expect(unknown.filter((event) => event.type === 'notice')).toMatchObject([{ code: 'count_unknown' }]);
+    expect(unknown.at(-1)?.type).toBe('complete');
+  });
+});
+
+test('runs ask with low priority, so that Graph throttles them before what people wait for', async () => {
+  await withHarness(async (harness) => {
+    await harness.read();
+    const pages = harness.simulator.requests.filter((request) => request.route === 'users/delta');
+    expect(pages.map((request) => request.headers['x-ms-throttle-priority'])).toEqual(['low']);
+  });
+});
+
 describe('permissions', () => {
   test('users without accountEnabled are a missing permission, not active users', async () => {
     await withHarness(async (harness) => {

@@ -6,6 +6,7 @@ import { RollcallError, isRollcallError } from '../../core/errors.ts';
 import type { DirectoryEvent, ReadRequest } from '../contract/contract.ts';
 import type { AppRoles } from './app-roles.ts';
 import { openAppRoles } from './app-roles.ts';
+import { compareCounts } from './counts.ts';
 import type { EntraSecrets } from './credentials.ts';
 import type { EntraCursor } from './cursor.ts';
 import { openCursor } from './cursor.ts';
@@ -72,6 +73,7 @@ export async function* readDirectory(
       appRoles,
     };
     const rounds = startRounds(read, stop);
+    let usersSeen = 0;
     let links: readonly string[];
     try {
       for (;;) {
@@ -82,6 +84,7 @@ export async function* readDirectory(
         }
         for (const event of next.value) {
           signal.throwIfAborted();
+          if (event.type === 'upsert' && event.object.kind === 'user') usersSeen += 1;
           yield event;
         }
       }
@@ -90,6 +93,7 @@ export async function* readDirectory(
       await rounds.return([]);
     }
     yield* afterwards(read);
+    if (from === null) yield* await compareCounts(session, usersSeen);
     signal.throwIfAborted();
     yield { type: 'complete', mode: from === null ? 'full' : 'delta', cursor: cursorOf(read, links) };
   } catch (error) {

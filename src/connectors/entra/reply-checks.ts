@@ -15,7 +15,8 @@ export function transientStatus(reply: HttpReply, host: string, now: Date): Roll
     isThrottled ? 'directory_throttled' : 'directory_unreachable',
     isThrottled ? `${host} throttles this application.` : `${host} has a fault of its own (HTTP ${reply.status}).`,
     {
-      raw: `HTTP ${reply.status}`,
+      // which limit it was, where the service says so
+      raw: [`HTTP ${reply.status}`, reply.headers['x-ms-throttle-information'] ?? ''].join(' ').trim().slice(0, 200),
       remedy: 'Nothing to do: it is tried again.',
       // A zero would let a broken server make us spin.
       ...(retryAfter === null ? {} : { retryAfterSeconds: Math.max(1, retryAfter) }),

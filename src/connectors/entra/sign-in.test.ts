@@ -142,7 +142,7 @@ describe('token requests', () => {
     await harness.read();
     expect(tokenRequests()).toHaveLength(1);
     expect(new Set(harness.simulator.requests.map((request) => request.route))).toEqual(
-      new Set(['token', 'users/delta', 'groups/delta']),
+      new Set(['token', 'users/delta', 'groups/delta', 'users/$count']),
     );
   });
 

@@ -1,7 +1,8 @@
 /** What "Test connection" tries, in the order in which things can be wrong. Reads little and changes nothing. */
-import { RollcallError, adviceOf, isRollcallError } from '../../core/errors.ts';
+import { adviceOf, isRollcallError } from '../../core/errors.ts';
 import type { CredentialEnd, DirectoryObject, TestStep } from '../contract/contract.ts';
 import { openAppRoles } from './app-roles.ts';
+import { countOf } from './counts.ts';
 import { daysUntil, findCredentialEnds } from './credential-ends.ts';
 import type { DeltaPage, PageItem, Resource } from './delta-page.ts';
 import { checkPage } from './delta-page.ts';
@@ -171,18 +172,9 @@ function describeEnds(ends: readonly CredentialEnd[], now: Date): Found {
 }
 
 async function countObjects(session: GraphSession): Promise<Found> {
-  const users = await count(session, 'users');
-  const groups = await count(session, 'groups');
+  const users = await countOf(session, 'users');
+  const groups = await countOf(session, 'groups');
   return { message: `The directory has about ${users} users and ${groups} groups.`, facts: { users, groups } };
-}
-
-async function count(session: GraphSession, resource: Resource): Promise<number> {
-  const text = await session.getText(`${session.graphUrl}/v1.0/${resource}/$count`);
-  const number = Number(text.replace(/^\uFEFF/, '').trim());
-  if (text.trim() !== '' && Number.isSafeInteger(number) && number >= 0) return number;
-  throw new RollcallError('directory_protocol', `Microsoft Graph did not say how many ${resource} there are.`, {
-    raw: text.slice(0, 50),
-  });
 }
 
 async function outcomeOf(
