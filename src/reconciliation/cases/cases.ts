@@ -7,6 +7,7 @@ import { approvedRehire } from '../../core/rehire.ts';
 import { caseKinds, type CaseKind, type CaseStatus } from '../../core/vocabulary.ts';
 import type { Db, TenantTx } from '../../db/db.ts';
 import type { Change } from '../plan/changes.ts';
+import { queueObjectRun } from '../run/object-runs.ts';
 import { desiredOfAnchors } from '../plan/selection.ts';
 import { noteEmptySeats } from './no-super-admin.ts';
 import { resolveDrift, type DriftValues } from './drift.ts';
@@ -133,6 +134,7 @@ export function resolveCase(
       });
     }
     await actOn(tx, caseId, found, resolution);
+    if (found.connectionId !== null && resolution.action !== 'ignore') await decideSoon(tx, found.connectionId);
     await tx.sql`
       update cases set status = ${resolution.action === 'ignore' ? 'ignored' : 'resolved'}, resolution = ${JSON.stringify(resolution)}::jsonb,
         resolved_by = ${actor}, resolved_at = now()
@@ -161,6 +163,14 @@ const actions: Readonly<Partial<Record<CaseKind, readonly Resolution['action'][]
   // the seat itself is filled by fillSeat
   no_super_admin: ['ignore'],
 };
+
+/** What is pushed has no next run of its own that a person could wait for. */
+async function decideSoon(tx: TenantTx, connectionId: ConnectionId): Promise<void> {
+  const [pushed] = await tx.sql<{ version: number }[]>`
+    select version from connections
+    where tenant_id = ${tx.tenantId} and id = ${connectionId} and kind = 'scim' and status = 'active'`;
+  if (pushed !== undefined) await queueObjectRun(tx, connectionId, pushed.version);
+}
 
 async function actOn(tx: TenantTx, caseId: string, found: OpenCase, resolution: Resolution): Promise<void> {
   const allowed = actions[found.kind] ?? usual;
