@@ -88,7 +88,7 @@ const script =
 const names = (events: readonly DirectoryEvent[]): string[] =>
   events.flatMap((event) => (event.type === 'upsert' ? [event.object.name] : []));
 
-describe('DirSync', () => {
+describe('DirSync', { timeout: 30_000 }, () => {
   test('goes on round by round until the server has no more, and begins the next read where the first search ended', async () => {
     const cookies: string[] = [];
     const events = await read(
@@ -142,7 +142,7 @@ describe('DirSync', () => {
     expect(events).toMatchObject([{ type: 'reset', reason: expect.stringContaining(`(${code})`) as string }]);
   });
 
-  test('more changes than can be held are left to a full read', { timeout: 30_000 }, async () => {
+  test('more changes than can be held are left to a full read', async () => {
     const events = await read(
       script((seen, answer) => {
         const entries = Array.from({ length: 10_000 }, (_, number) =>

@@ -45,7 +45,7 @@ async function readUnder(fault: Fault, of: HostilePlan = plan, pageSize = 4): Pr
       idleTimeoutSeconds: 1,
     });
     const request = { settings, secrets: { password: new Secret('x') }, attributes: ['mail'], mode: 'full' as const };
-    for await (const event of connector.read({ ...request, cursor: null, signal: AbortSignal.timeout(9_000) })) {
+    for await (const event of connector.read({ ...request, cursor: null, signal: AbortSignal.timeout(30_000) })) {
       events.push(event);
     }
   } catch (cause) {
@@ -76,7 +76,7 @@ async function expectTruthOrFailure(fault: Fault, truth: string, name: string): 
 
 const sum = (sizes: readonly number[]): number => sizes.reduce((total, size) => total + size, 0);
 
-describe('an undisturbed read of the hostile directory', () => {
+describe('an undisturbed read of the hostile directory', { timeout: 30_000 }, () => {
   test('is whole: every user, and every member of every range', async () => {
     const { state, error } = await readUnder({ kind: 'none' });
     expect(error).toBeNull();
@@ -86,7 +86,7 @@ describe('an undisturbed read of the hostile directory', () => {
   });
 });
 
-describe('a connection that breaks', () => {
+describe('a connection that breaks', { timeout: 60_000 }, () => {
   test.each(['cut', 'reset', 'half_close', 'stall'] as const)(
     'by %s at every message edge: never a complete read',
     async (kind) => {
@@ -123,7 +123,7 @@ describe('a connection that breaks', () => {
   });
 });
 
-describe('a server that answers something else', () => {
+describe('a server that answers something else', { timeout: 60_000 }, () => {
   test.each(Object.entries(replacements))('%s in place of any message: the truth, or a failure', async (name, by) => {
     const { state: truth, sizes } = await readUnder({ kind: 'none' });
     const everyThird = (index: number): boolean => (index + name.length) % 3 === 0;
@@ -157,7 +157,7 @@ describe('a server that answers something else', () => {
   });
 });
 
-describe("Active Directory's limits", () => {
+describe("Active Directory's limits", { timeout: 30_000 }, () => {
   const big: HostilePlan = { users: unpagedCap + 200, groups: 1, membersPerGroup: 3_200, range: 1_500 };
 
   test('a page above 1,000 is answered by 1,000 and read on; a group of 3,200 comes in ranges', async () => {

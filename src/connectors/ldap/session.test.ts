@@ -183,7 +183,7 @@ describe('a paged search', () => {
     expect(fake.searches.length).toBeLessThan(5);
   });
 
-  test('a server that sends empty pages for ever is stopped', async () => {
+  test('a server that sends empty pages for ever is stopped', { timeout: 30_000 }, async () => {
     const fake = await serve((seen, answer) => answer.done({ cookie: `c${seen.ordinal}` }));
     await expect(read(await connect(fake))).rejects.toMatchObject({ code: 'directory_protocol' });
   });
