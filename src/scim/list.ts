@@ -12,6 +12,7 @@ import type { Handler, ScimRequest } from './request.ts';
 import { printPath, type ResourceModel } from './schema-model.ts';
 import { behindSql, orderSql, sortKey, type SortKey } from './sort-sql.ts';
 import { countObjects, readPage, type StoredObject } from './store.ts';
+import { limitByMembers } from './members-store.ts';
 import type { Walks } from './walks.ts';
 
 const listUrn = 'urn:ietf:params:scim:api:messages:2.0:ListResponse';
@@ -89,14 +90,14 @@ async function readByCursor(reading: Reading, text: string): Promise<Page> {
         ? tx.sql`o.anchor > ${last.anchor}`
         : behindSql(tx.sql, sort, query.isDescending, last);
   // one more than wanted tells whether there is a next page
-  const found = await readObjects(reading, {
+  const { found, isCut } = await readObjects(reading, {
     where: both(tx, where, behind),
     afterAnchor: null,
     offset: 0,
     limit: query.count + 1,
   });
   const objects = found.slice(0, query.count);
-  const isLast = found.length <= query.count;
+  const isLast = found.length <= query.count && !isCut;
   const total = last?.total ?? (isLast ? found.length : await countAll(reading));
   const end = objects.at(-1);
   if (isLast || end === undefined) return { total, objects, nextCursor: null };
@@ -133,15 +134,16 @@ async function readByIndex(reading: Reading): Promise<Page> {
   if (query.count === 0) return { total: await countAll(reading), objects: [], nextCursor: null };
   const start = await findStart(reading);
   if (start.kind === 'beyond') return { total: start.total, objects: [], nextCursor: null };
-  const objects = await readObjects(reading, {
+  const { found: objects, isCut } = await readObjects(reading, {
     where: start.kind === 'from' ? both(tx, where, tx.sql`o.anchor >= ${start.anchor}`) : where,
     afterAnchor: start.kind === 'behind' ? start.anchor : null,
     offset: start.kind === 'skip' ? query.startIndex - 1 : 0,
     limit: query.count,
   });
-  const total = await readTotal(reading, start, objects.length);
+  const isFull = isCut || objects.length === query.count;
+  const total = await readTotal(reading, start, { found: objects.length, isFull });
   const last = objects.at(-1);
-  if (query.sortBy === null && last !== undefined && objects.length === query.count) {
+  if (query.sortBy === null && last !== undefined && isFull) {
     deps.walks.answered(walkOf(reading), query.startIndex + objects.length, { anchor: last.anchor, total });
   }
   return { total, objects, nextCursor: null };
@@ -170,11 +172,14 @@ function walkOf({ model, request, query }: Reading): string[] {
  * The exact number, counted only where nothing tells it: a page that is not full is the last one, and a walk goes on
  * with the number it began with, as long as that is not behind its own position.
  */
-async function readTotal(reading: Reading, start: Start, found: number): Promise<number> {
+async function readTotal(
+  reading: Reading,
+  start: Start,
+  { found, isFull }: { readonly found: number; readonly isFull: boolean },
+): Promise<number> {
   const { query } = reading;
   const before = query.startIndex - 1;
-  const isLast = found < query.count;
-  if (isLast && (found > 0 || before === 0 || start.kind === 'behind')) return before + found;
+  if (!isFull && (found > 0 || before === 0 || start.kind === 'behind')) return before + found;
   switch (start.kind) {
     case 'from':
     case 'beyond':
@@ -201,13 +206,18 @@ async function readObjects(
     readonly offset: number;
     readonly limit: number;
   },
-): Promise<StoredObject[]> {
+): Promise<{ readonly found: readonly StoredObject[]; readonly isCut: boolean }> {
+  const isOfMembers = model.kind === 'group' && shows(query.projection, 'members');
+  const orderBy = sort === null ? null : orderSql(tx.sql, sort, query.isDescending);
+  const limit = isOfMembers ? await limitByMembers(tx, request.context, model, { ...page, orderBy }) : page.limit;
   const objects = await readPage(tx, request.context, model, {
     ...page,
-    orderBy: sort === null ? null : orderSql(tx.sql, sort, query.isDescending),
-    relations: shows(query.projection, model.kind === 'user' ? 'groups' : 'members'),
+    limit,
+    orderBy,
+    relations: model.kind === 'user' ? shows(query.projection, 'groups') : isOfMembers,
   });
-  return withPortal(tx, request.context, query.projection, objects);
+  const found = await withPortal(tx, request.context, query.projection, objects);
+  return { found, isCut: limit < page.limit && objects.length === limit };
 }
 
 function both({ sql }: TenantTx, left: Fragment | null, right: Fragment | null): Fragment | null {

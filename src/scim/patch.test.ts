@@ -28,7 +28,7 @@ function refusal(work: () => unknown): string | undefined {
   }
 }
 
-describe('PATCH of a user', () => {
+describe('rule 7: PATCH of a user', () => {
   it.each([['Add'], ['replace']])(
     '%s of a filtered sub-attribute creates the value that is not there (Entra)',
     (op) => {
@@ -196,7 +196,7 @@ describe('PATCH of a user', () => {
   });
 });
 
-describe('PATCH of a group', () => {
+describe('rule 7: PATCH of a group', () => {
   const group = normalizeResource(groupModel, { displayName: 'Tours' });
   const [a, b, c] = ['a', 'b', 'c'].map((letter) => `0190a000-0000-7000-8000-00000000000${letter}`) as [
     string,
@@ -269,7 +269,7 @@ describe('bodies', () => {
   });
 });
 
-describe('whole resources', () => {
+describe('rule 8: whole resources', () => {
   it('keep what the schema knows in its spelling, drop nulls, unknown names and what is read-only', () => {
     const document = normalizeResource(userModel, {
       SCHEMAS: ['urn:scim:schemas:core:1.0'],

@@ -32,7 +32,7 @@ async function bulk(
 
 const post = (bulkId: string, userName: string) => ({ method: 'POST', path: '/Users', bulkId, data: { userName } });
 
-describe('bulk', () => {
+describe('rule 13: bulk', () => {
   it('resolves references to what comes later in the message, in data and in paths', async () => {
     const client = await server.connect();
     const results = await bulk(client, [
@@ -112,7 +112,7 @@ describe('bulk', () => {
   });
 });
 
-describe('search', () => {
+describe('rule 13: search', () => {
   it('pages through users, then groups, and tells both counts together', async () => {
     const client = await server.connect();
     const ids = [await createUser(client, 'x1'), await createUser(client, 'x2'), await createGroup(client, 'x3')];

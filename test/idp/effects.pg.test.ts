@@ -35,7 +35,7 @@ async function makeAnn(client: Client): Promise<string> {
   return createUser(client, `ann@${client.tenant.builtInDomain}`, ann);
 }
 
-describe('pushes', () => {
+describe('rule 16: effects of pushes', () => {
   it('make a user of the tenant with the mapped role at once, and rename her', async () => {
     const client = await server.connect();
     const id = await makeAnn(client);

@@ -14,7 +14,7 @@ beforeAll(async () => {
 });
 afterAll(() => server.close());
 
-describe('filters', () => {
+describe('rule 5: filters', () => {
   const people = [
     { userName: 'ann', title: 'Boss', emails: [{ value: 'ann@a.example', type: 'work', primary: true }], active: true },
     {
@@ -164,7 +164,7 @@ describe('filters', () => {
   });
 });
 
-describe('paging', () => {
+describe('rule 6: paging by index', () => {
   it('loses nobody while the client deletes what it has read', async () => {
     const client = await server.connect();
     const all: string[] = [];

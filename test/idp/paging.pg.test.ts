@@ -221,3 +221,35 @@ describe('rule 6: a long list', () => {
     expect(row).toEqual({ total: many, marks: many / 500 });
   });
 });
+
+describe('rule 13: a list of large groups', () => {
+  it('shows fewer groups a page with their members, and each of them once; without members the page is whole', async () => {
+    const client = await server.connect();
+    const groups: string[] = [];
+    for (let index = 0; index < 4; index += 1) groups.push(await createGroup(client, `g${index}`));
+    await database.db.tenant(
+      client.tenant.tenantId,
+      ({ sql }) => sql`
+        insert into mirror_edges (tenant_id, connection_id, group_anchor, member_anchor)
+        select ${client.tenant.tenantId}, ${client.connectionId}, g, '01900000-0000-7000-8000-' || lpad(n::text, 12, '0')
+        from unnest(${groups.slice(0, 3)}::text[]) g, generate_series(1, 30000) n`,
+    );
+    const pages: string[][] = [];
+    for (let startIndex = 1, guard = 0; guard < 9; guard += 1) {
+      const page = await client.send('GET', '/Groups', {
+        query: { startIndex: String(startIndex), attributes: 'members.value' },
+      });
+      expect(page.body['totalResults']).toBe(4);
+      const found = idsOf(page);
+      pages.push(found);
+      startIndex += found.length;
+      if (startIndex > 4) break;
+    }
+    // 30,000 memberships in each of the first three, 50,000 at most in a page
+    expect(pages).toEqual([groups.slice(0, 1), groups.slice(1, 2), groups.slice(2)]);
+    const walked = await walkByCursor(client, '/Groups', { attributes: 'members.value' });
+    expect(walked).toEqual({ ids: groups, totals: [4] });
+    const bare = await client.send('GET', '/Groups', { query: { excludedAttributes: 'members' } });
+    expect(bare.body).toMatchObject({ totalResults: 4, itemsPerPage: 4 });
+  });
+});

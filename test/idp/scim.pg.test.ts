@@ -24,7 +24,7 @@ afterEach(() => {
   expect(Object.getOwnPropertyNames(Object.prototype).toSorted()).toEqual(pristine);
 });
 
-describe('races', () => {
+describe('rule 2: races', () => {
   it('gives one of many identical creates a 201 and the others a 409', async () => {
     const count = scale(100, 1_000);
     const client = await server.connect();
@@ -57,7 +57,7 @@ describe('races', () => {
   });
 });
 
-describe('tenants', () => {
+describe('rule 1: tenants', () => {
   it('answers ids of another tenant, another connection and nobody with the same 404', async () => {
     const [mine, other] = [await server.connect(), await server.connect()];
     const sibling = await server.connect(mine.tenant);
@@ -114,7 +114,7 @@ describe('tenants', () => {
   });
 });
 
-describe('users', () => {
+describe('rule 1: users', () => {
   it('frees userName and externalId by DELETE, and gives the next one a new id', async () => {
     const client = await server.connect();
     const first = await createUser(client, 'again', { externalId: 'e' });
@@ -162,7 +162,7 @@ describe('users', () => {
   });
 });
 
-describe('versions', () => {
+describe('rule 2: versions', () => {
   it('raises the version by a change only, and keeps to If-Match and If-None-Match', async () => {
     const client = await server.connect();
     const id = await createUser(client, 'versioned');
@@ -185,7 +185,7 @@ describe('versions', () => {
   });
 });
 
-describe('groups', () => {
+describe('rule 3: members of groups', () => {
   it('leaves the group as it is when a replacement names nobody known', async () => {
     const client = await server.connect();
     const id = await createUser(client, 'one');
@@ -235,7 +235,7 @@ describe('groups', () => {
   });
 });
 
-describe('errors', () => {
+describe('rule 11: errors', () => {
   it('have the body of the RFC for every status', async () => {
     const client = await server.connect();
     const id = await createUser(client, 'e');
@@ -311,7 +311,7 @@ describe('errors', () => {
     }
   });
 
-  it('answers in the media type the client asks for', async () => {
+  it('rule 17: answers in the media type the client asks for', async () => {
     const client = await server.connect();
     const typeOf = async (headers: Record<string, string>) =>
       (await client.send('GET', '/Users', { headers })).headers.get('content-type');
@@ -324,7 +324,7 @@ describe('errors', () => {
   });
 });
 
-describe('discovery', () => {
+describe('rule 13: discovery', () => {
   it('describes everything it lists, each under its own address', async () => {
     const client = await server.connect();
     for (const path of ['/Schemas', '/ResourceTypes']) {
