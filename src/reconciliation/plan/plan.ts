@@ -9,7 +9,7 @@ import { grantableRoles, isWithinCeiling } from '../../core/roles.ts';
 import type { DecisionContext } from '../../core/subject.ts';
 import { textKey } from '../../core/text-keys.ts';
 import type { TenantTx } from '../../db/db.ts';
-import { insertChanges, toNewChanges, type NewChange } from './changes.ts';
+import { toNewChanges, type NewChange } from './changes.ts';
 import { fillCorrelationKeys } from './correlation-specs.ts';
 import { addDue, markLeaving } from './leavers.ts';
 import { completeDesired, desiredOfRun, nextAffected, selectAffected } from './selection.ts';
@@ -26,6 +26,8 @@ export type PlanOptions = {
   readonly context: DecisionContext;
   /** See comparison.ts. */
   readonly comparesAll: boolean;
+  /** Writes rows in a transaction of its own: a plan is not read before its run says that it is finished. */
+  readonly insert: (rows: readonly NewChange[]) => Promise<void>;
   readonly onProgress: (done: number, total: number) => void;
 };
 
@@ -44,16 +46,20 @@ export async function writePlan(tx: TenantTx, options: PlanOptions): Promise<num
   let seq = 1;
   let done = 0;
   let last = '';
+  let decided: readonly NewChange[] = [];
   for (;;) {
     const anchors = await nextAffected(tx, last, batchSubjects);
+    // one batch is written on another connection while the next one is read and decided here
+    const [next, written] = await Promise.allSettled([decideBatch(tx, options, anchors, seq), options.insert(decided)]);
+    if (written.status === 'rejected') throw written.reason;
+    if (next.status === 'rejected') throw next.reason;
+    decided = next.value;
     const newest = anchors.at(-1);
     if (newest === undefined) break;
     last = newest;
-    const rows = await decideBatch(tx, options, anchors, seq);
-    seq += rows.length;
+    seq += decided.length;
     done += anchors.length;
-    await insertChanges(tx, { runId, connectionId, requestId: null }, rows);
-    await insertWants(tx, rows);
+    await insertWants(tx, decided);
     options.onProgress(done, total);
   }
   await disputeSharedMatches(tx, runId);
@@ -69,6 +75,7 @@ async function decideBatch(
   anchors: readonly string[],
   firstSeq: number,
 ): Promise<NewChange[]> {
+  if (anchors.length === 0) return [];
   const subjects = await loadSubjects(tx, {
     connectionId: options.connectionId,
     anchors,

@@ -12,7 +12,7 @@ import { isPassingFailure, type Db, type TenantTx } from '../../db/db.ts';
 import type { Clock } from '../../platform/clock.ts';
 import type { Logger } from '../../platform/logger.ts';
 import { applyPlan, type ApplyScope } from '../apply/apply.ts';
-import { countPlanned, deleteChanges } from '../plan/changes.ts';
+import { countPlanned, deleteChanges, insertChanges, type NewChange } from '../plan/changes.ts';
 import { openConnection, type ConnectionsDeps, type OpenConnection } from '../connections/connections.ts';
 import { updateConnectionRow } from '../connections/connections-store.ts';
 import { noteSuccess } from '../connections/quarantine.ts';
@@ -222,6 +222,7 @@ class LiveRun {
         correlation: open.policy.correlation,
         context,
         comparesAll: this.#compared.isWhole,
+        insert: (rows) => this.#insert(rows),
         onProgress: (done, total) => this.#report(done, total),
       });
     });
@@ -257,6 +258,12 @@ class LiveRun {
   #planOf(open: OpenConnection, isFirst: boolean, implausible: readonly Implausibility[]): PlanOfRun {
     const { id: runId, connectionId, kind } = this.#run;
     return { runId, connectionId, isFirst, isUndo: kind === 'undo', limits: open.policy.guards, implausible };
+  }
+
+  async #insert(rows: readonly NewChange[]): Promise<void> {
+    if (rows.length === 0) return;
+    const { id: runId, connectionId } = this.#run;
+    await this.#fenced((tx) => insertChanges(tx, { runId, connectionId, requestId: null }, rows));
   }
 
   async #stopAtPlan(open: OpenConnection, read: Read | null, judged: Judgment, isPlausible: boolean): Promise<'done'> {
