@@ -20,7 +20,7 @@ export async function* readRound<T>(
   session: GraphSession,
   resource: Resource,
   firstUrl: string,
-  convert: (items: readonly PageItem[]) => T,
+  convert: (items: readonly PageItem[]) => T | Promise<T>,
 ): AsyncGenerator<T, string, undefined> {
   const seen = new Set<string>();
   let url = firstUrl;
@@ -29,7 +29,7 @@ export async function* readRound<T>(
     if (seen.has(mark)) throw neverEnding(resource, 'it sends a page a second time');
     seen.add(mark);
     const { items, link } = checkPage(await session.getPage(url), session.graphUrl, resource);
-    yield convert(items);
+    yield await convert(items);
     if (link.kind === 'delta') return link.url;
     url = link.url;
   }

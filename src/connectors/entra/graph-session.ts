@@ -8,6 +8,8 @@ import { Client, ResponseType } from '@microsoft/microsoft-graph-client';
 import { RollcallError, isRollcallError } from '../../core/errors.ts';
 import type { Clock } from '../../platform/clock.ts';
 import type { EntraSecrets } from './credentials.ts';
+import type { PartAnswer } from './graph-batch.ts';
+import { getParts } from './graph-batch.ts';
 import { describeGraphFailure } from './graph-failures.ts';
 import type { EntraConfig } from './config.ts';
 import { lendsNothing } from './host-identity.ts';
@@ -63,6 +65,8 @@ export type GraphSession = {
   getPage(url: string): Promise<JsonObject>;
   /** One object rather than a list. */
   getObject(url: string): Promise<JsonObject>;
+  /** Paths below /v1.0, 20 at most, in one request; null for what is not there. */
+  getParts(paths: readonly string[]): Promise<readonly PartAnswer[]>;
   getText(url: string): Promise<string>;
   postForPage(url: string, body: unknown): Promise<JsonObject>;
   close(): void;
@@ -235,6 +239,11 @@ export function openGraphSession(
     clockSkewMs: () => skewMs,
     getPage: async (url) => page(new Exchange(url, 'GET', 'page')),
     getObject: async (url) => page(new Exchange(url, 'GET', 'object')),
+    getParts: async (paths) => {
+      const url = `${graphUrl}/v1.0/$batch`;
+      const post = async (body: unknown) => page(new Exchange(url, 'POST', 'object', JSON.stringify(body)));
+      return getParts(paths, post, patience, now);
+    },
     getText: async (url) => (await run(new Exchange(url, 'GET', 'text'))).reply.text,
     postForPage: async (url, body) => page(new Exchange(url, 'POST', 'page', JSON.stringify(body))),
     close: () => channel.close(),

@@ -6,7 +6,7 @@ import type { JsonObject } from './graph-session.ts';
 import { extensionHolder } from './selection.ts';
 
 /** Sent with each object, but neither attributes nor content. */
-const notAttributes = new Set(['id', 'members@delta', 'members']);
+const notAttributes = new Set(['id', 'members@delta', 'members', 'manager@delta', 'manager']);
 
 function toAttributeValue(value: unknown): AttributeValue {
   if (value === undefined || value === null) return null;
@@ -33,7 +33,7 @@ function attributesOf(raw: JsonObject): Record<string, AttributeValue> {
 const textOf = (value: unknown): string | null => (typeof value === 'string' && value !== '' ? value : null);
 
 /** Null when `accountEnabled` is missing: whether the user is disabled is then unknown, and must not be guessed. */
-export function userObject(item: PageItem): DirectoryObject | null {
+export function userObject(item: PageItem, manager: string | null = null): DirectoryObject | null {
   const { id, raw } = item;
   const isEnabled = raw['accountEnabled'];
   if (typeof isEnabled !== 'boolean') return null;
@@ -45,7 +45,7 @@ export function userObject(item: PageItem): DirectoryObject | null {
     locator: principal,
     isActive: isEnabled,
     inactiveReason: isEnabled ? null : 'disabled',
-    attributes: attributesOf(raw),
+    attributes: manager === null ? attributesOf(raw) : { ...attributesOf(raw), manager },
   };
 }
 

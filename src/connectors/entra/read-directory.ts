@@ -14,6 +14,8 @@ import { readRound } from './delta-round.ts';
 import type { EntraDependencies, GraphSession } from './graph-session.ts';
 import { openGraphSession, runEndurance } from './graph-session.ts';
 import { readMembers } from './group-members.ts';
+import type { Managers } from './managers.ts';
+import { managersOf } from './managers.ts';
 import { mergeStreams } from './merge-streams.ts';
 import type { Notices } from './notices.ts';
 import { createNotices } from './notices.ts';
@@ -113,12 +115,16 @@ function whereFrom({ settings, mode, cursor }: Request, selection: Selection, no
     : openCursor(cursor, { tenant: settings.tenantId, select: selection.hash, graphUrl, now });
 }
 
+const noManagers: Managers = async () => new Map();
+
 function startRounds(read: Read, stop: () => void): AsyncGenerator<Batch, readonly string[], undefined> {
   const { session, selection, from, notices, losses, appRoles } = read;
   const usersUrl = from?.usersDeltaLink ?? deltaUrl(session.graphUrl, 'users', selection.user);
   const groupsUrl = from?.groupsDeltaLink ?? deltaUrl(session.graphUrl, 'groups', selection.group);
   const toGroupEvents = from === null ? fullGroupEvents(notices, losses) : deltaGroupEvents(notices);
-  const users = readRound(session, 'users', usersUrl, userEvents(notices));
+  const toUserEvents = userEvents(notices);
+  const managers = selection.user.includes('manager') ? managersOf(session, from === null) : noManagers;
+  const users = readRound(session, 'users', usersUrl, async (items) => toUserEvents(items, await managers(items)));
   const groups = readRound(session, 'groups', groupsUrl, (items) => {
     for (const { id } of items) appRoles?.noteGroup(id);
     return toGroupEvents(items);

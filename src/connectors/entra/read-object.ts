@@ -21,14 +21,17 @@ export async function readUser(
 ): Promise<FoundObject[]> {
   const filter = filterOf(reference);
   if (filter === null) return [];
-  const select = selection.user.map(encodeURIComponent).join(',');
-  const url = `${session.graphUrl}/v1.0/users?$filter=${encodeURIComponent(filter)}&$select=${select}&$top=10`;
+  // a list has the manager by $expand only: it is a relationship (Graph "List users")
+  const wanted = selection.user.filter((name) => name !== 'manager');
+  const expand = wanted.length < selection.user.length ? '&$expand=manager($select=id)' : '';
+  const select = wanted.map(encodeURIComponent).join(',');
+  const url = `${session.graphUrl}/v1.0/users?$filter=${encodeURIComponent(filter)}&$select=${select}${expand}&$top=10`;
   const body = await session.getPage(url);
   const found: FoundObject[] = [];
   const appRoles = appRolesOf === undefined ? null : await openAppRoles(session, appRolesOf);
   for (const raw of body['value'] as readonly unknown[]) {
     const item = itemOf(raw);
-    const object = item === null ? null : userObject(item);
+    const object = item === null ? null : userObject(item, expandedManager(item.raw));
     if (item === null || object === null) throw unreadable();
     const groups = await groupsOf(session, item.id);
     found.push({ object, groups: [...groups, ...(appRoles?.rolesOf(item.id, groups) ?? [])] });
@@ -64,6 +67,11 @@ async function groupsOf(session: GraphSession, id: string): Promise<string[]> {
     remedy: 'Nothing was changed.',
     raw: '@odata.nextLink',
   });
+}
+
+function expandedManager({ manager }: JsonObject): string | null {
+  const id: unknown = typeof manager === 'object' && manager !== null ? Reflect.get(manager, 'id') : null;
+  return isGuid(id) ? id.toLowerCase() : null;
 }
 
 function itemOf(value: unknown): PageItem | null {

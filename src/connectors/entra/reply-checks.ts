@@ -6,9 +6,13 @@ import { parseRetryAfter } from './patience.ts';
 /** Statuses that heal by waiting. Graph and the sign-in service use the same ones. */
 const transientStatuses = new Set([408, 429, 500, 502, 503, 504, 509]);
 
+export function isTransientStatus(status: number): boolean {
+  return transientStatuses.has(status);
+}
+
 /** The failure to retry, or null when the status is not one of those. */
 export function transientStatus(reply: HttpReply, host: string, now: Date): RollcallError | null {
-  if (!transientStatuses.has(reply.status)) return null;
+  if (!isTransientStatus(reply.status)) return null;
   const retryAfter = parseRetryAfter(reply.headers['retry-after'], now);
   const isThrottled = reply.status === 429;
   return new RollcallError(

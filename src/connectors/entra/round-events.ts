@@ -9,9 +9,11 @@ export type Batch = readonly DirectoryEvent[];
 
 const maxMembersPerEvent = 5_000;
 
-export function userEvents(notices: Notices): (items: readonly PageItem[]) => Batch {
+type ManagerOf = ReadonlyMap<string, string | null>;
+
+export function userEvents(notices: Notices): (items: readonly PageItem[], managers: ManagerOf) => Batch {
   let withFlag = 0;
-  return (items) => {
+  return (items, managers) => {
     const events: DirectoryEvent[] = [];
     const unreadable: PageItem[] = [];
     for (const item of items) {
@@ -19,7 +21,7 @@ export function userEvents(notices: Notices): (items: readonly PageItem[]) => Ba
         events.push(tombstone(item, 'user'));
         continue;
       }
-      const object = userObject(item);
+      const object = userObject(item, managers.get(item.id));
       if (object === null) unreadable.push(item);
       else {
         withFlag += 1;

@@ -8,6 +8,7 @@ import type { DeltaPage, PageItem, Resource } from './delta-page.ts';
 import { checkPage } from './delta-page.ts';
 import type { EntraDependencies, GraphSession, SessionRequest } from './graph-session.ts';
 import { openGraphSession, testEndurance } from './graph-session.ts';
+import { managerIn } from './managers.ts';
 import { userObject } from './objects.ts';
 import { checkHosts } from './preflight.ts';
 import { tooNarrow } from './round-events.ts';
@@ -117,7 +118,9 @@ async function describeAppRoles(session: GraphSession, appId: string): Promise<F
 
 function describePage(page: DeltaPage | undefined): Found {
   const items = livingOf(page);
-  const users = items.map(userObject).filter((user): user is DirectoryObject => user !== null);
+  const users = items
+    .map((item) => userObject(item, managerIn(item.raw)))
+    .filter((user): user is DirectoryObject => user !== null);
   if (items.length > 0 && users.length === 0) throw tooNarrow('users', items.length);
   const more = page?.link.kind === 'next' ? ', and there are more' : '';
   const message = `The first page has ${items.length} users${more}.`;

@@ -288,7 +288,8 @@ function changesSince(context: DeltaContext, round: Round, since: number): Item[
     const isSelected = round.select.some((name) => (entry.properties.get(name)?.changedAt ?? 0) > since);
     const isRestored = context.behavior.showsRestored && entry.restoredAt > since;
     const hasMembers = round.select.includes('members') && edges.length > 0;
-    const isShown = isSelected || isRestored || hasMembers || entry.createdAt > since;
+    const hasManager = round.select.includes('manager') && (entry.manager?.changedAt ?? 0) > since;
+    const isShown = isSelected || isRestored || hasMembers || hasManager || entry.createdAt > since;
     return isShown ? itemsOf(context, round, entry, edges) : [];
   });
 }
@@ -301,6 +302,7 @@ function render(context: DeltaContext, round: Round, item: Item): Record<string,
     ...renderProperties(context, entry, selectedOf(round, entry)),
     id: entry.id,
   };
+  if (round.select.includes('manager')) Object.assign(rendered, renderManager(round, entry));
   if (item.edges.length > 0) {
     rendered['members@delta'] = item.edges.map((edge) => ({
       '@odata.type': `#microsoft.graph.${edge.type}`,
@@ -309,6 +311,13 @@ function render(context: DeltaContext, round: Round, item: Item): Record<string,
     }));
   }
   return rendered;
+}
+
+/** Only when it changed, also in default mode (microsoft-graph-explorer issue 4018): absent does not mean "none". */
+function renderManager(round: Round, { manager }: DirectoryEntry): Record<string, unknown> {
+  if (manager === undefined || manager.changedAt <= round.since) return {};
+  if (manager.id === null) return round.since === 0 ? {} : { 'manager@delta': [{ '@removed': { reason: 'deleted' } }] };
+  return { 'manager@delta': [{ '@odata.type': '#microsoft.graph.user', id: manager.id }] };
 }
 
 /** In minimal mode an object that was known already shows only what changed; null then means cleared (A1). */

@@ -14,6 +14,7 @@ export const routeNames = [
   'groups/transitiveMembers',
   'users/$count',
   'groups/$count',
+  'users/manager',
   'getByIds',
   'organization',
   'servicePrincipals',

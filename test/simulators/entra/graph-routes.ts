@@ -36,6 +36,7 @@ const routes: readonly (readonly [RegExp, RouteName])[] = [
   [/^\/users$/, 'users'],
   [/^\/users\/[^/]+\/memberOf$/, 'users/memberOf'],
   [/^\/groups$/, 'groups'],
+  [/^\/users\/[^/]+\/manager$/, 'users/manager'],
   [/^\/groups\/[^/]+\/members(\/microsoft\.graph\.\w+)?(\/\$count)?$/, 'groups/members'],
   [/^\/groups\/[^/]+\/transitiveMembers(\/microsoft\.graph\.\w+)?(\/\$count)?$/, 'groups/transitiveMembers'],
   [/^\/directoryObjects\/getByIds$/, 'getByIds'],
@@ -92,6 +93,7 @@ const handlers: Readonly<Record<RouteName, Handler>> = {
   'users/$count': forType('user', answerCount),
   'groups/$count': forType('group', answerCount),
   users: forType('user', answerList),
+  'users/manager': forType('user', (context, _type, request) => answerManager(context, request)),
   'users/memberOf': forType('user', (context, _type, request) => answerMemberOf(context, request)),
   groups: forType('group', answerList),
   'groups/members': forType('group', (context, _type, request) => answerMembers(context, request)),
@@ -134,11 +136,16 @@ function answerList(context: GraphContext, type: ObjectType, request: GraphReque
     id: entry.id,
     ...Object.fromEntries([...entry.properties].map(([name, { value }]) => [name, value])),
   });
+  const isExpanded = new URLSearchParams(request.query).get('$expand')?.startsWith('manager') === true;
   const items = liveEntries(context, type, isEventual(request))
     .filter((entry) => isShown(values(entry)))
     .map((entry): ListItem => ({
       key: orderKey(entry),
-      render: () => ({ ...renderProperties(context, entry, select), id: entry.id }),
+      render: () => ({
+        ...renderProperties(context, entry, select),
+        ...(isExpanded && typeof entry.manager?.id === 'string' ? { manager: { id: entry.manager.id } } : {}),
+        id: entry.id,
+      }),
     }));
   return answerPage(context, request, items);
 }
@@ -152,6 +159,15 @@ function answerDeleted(context: GraphContext, request: GraphRequest): Reply {
       render: () => ({ ...renderProperties(context, entry, select), id: entry.id }),
     }));
   return answerPage(context, request, items);
+}
+
+/** 404 for a user without one, and for one who is gone. */
+function answerManager(context: GraphContext, request: GraphRequest): Reply {
+  const id = request.path.split('/')[2] ?? '';
+  const manager = context.state.entries.get(id)?.manager?.id ?? null;
+  return manager === null || !context.state.isLive(id)
+    ? absent('manager')
+    : json({ '@odata.type': '#microsoft.graph.user', id: manager });
 }
 
 function answerByIds(context: GraphContext, request: GraphRequest): Reply {

@@ -25,6 +25,7 @@ export function mutate(simulator: EntraSimulator, { kind, first, second }: Mutat
   else if (kind === 3) tenant.softDelete(user);
   else if (kind === 4) tenant.deleteGroup(group);
   else if (kind === 5) removeSomebody(simulator, group, first);
+  else if (kind === 9) tenant.setManager(user, first % 3 === 0 ? null : pickLive(simulator, 'user', second));
   else if (kind === 6 || kind === 7) assignSomebody(simulator, kind === 6 ? user : group, second);
   else tenant.addMember(group, first % 4 === 0 ? (pickLive(simulator, 'group', first) ?? user) : user);
 }

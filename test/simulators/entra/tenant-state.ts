@@ -20,6 +20,8 @@ export type DirectoryEntry = {
   readonly edges: Map<string, Edge>;
   readonly createdAt: number;
   restoredAt: number;
+  /** Null once it was taken away; undefined when there never was one. */
+  manager?: { readonly id: string | null; readonly changedAt: number };
   deletion: { readonly kind: 'soft' | 'hard'; readonly changedAt: number } | null;
 };
 
@@ -32,6 +34,7 @@ export type TenantState = {
   isLive(id: string): boolean;
   createUser(properties: Properties): string;
   patchUser(id: string, properties: Properties): void;
+  setManager(id: string, managerId: string | null): void;
   createGroup(properties: Properties): string;
   patchGroup(id: string, properties: Properties): void;
   /** Into the recycle bin for 30 days: users and Microsoft 365 groups. */
@@ -150,6 +153,13 @@ export function createTenantState(random: Random): TenantState {
     createUser: (properties) =>
       create('user', { accountEnabled: true, userType: 'Member', businessPhones: [], ...properties }),
     patchUser: (id, properties) => patch(id, 'user', properties),
+    setManager: (id, managerId) =>
+      act(
+        exists(id, 'user'),
+        withEntry(id, (entry) => {
+          entry.manager = { id: managerId, changedAt: sequence };
+        }),
+      ),
     createGroup: (properties) => create('group', { securityEnabled: true, groupTypes: [], ...properties }),
     patchGroup: (id, properties) => patch(id, 'group', properties),
     softDelete: (id) => remove(id, 'soft'),
