@@ -205,7 +205,10 @@ async function expectConnection(world: World, then: Then): Promise<void> {
 
 async function casesOf(world: World): Promise<string[]> {
   const cases = await world.engine.reconciliation.listCases(world.tenantId, 'open');
-  return cases.map((one) => `${one.kind} ${one.anchor ?? one.subject}`).toSorted();
+  const paths = new Map(
+    [...world.organizations].map(([path, id]) => [id as string, path === '' ? 'organization' : path]),
+  );
+  return cases.map((one) => `${one.kind} ${paths.get(one.anchor ?? '') ?? one.anchor ?? one.subject}`).toSorted();
 }
 
 /** Types of what was announced since the last look. */

@@ -140,7 +140,10 @@ async function applyChunk(
   if (reducing.has(changeClass)) {
     const seqs = rows.map((row) => row.seq);
     const shielded = await shieldLastAdmin(tx, scope.runId, seqs);
-    if (shielded > 0) open = (await selectBySeq(tx, scope.runId, seqs)).filter((row) => row.class === changeClass);
+    if (shielded > 0) {
+      const now = await selectBySeq(tx, scope.runId, seqs);
+      open = now.filter((row) => row.class === changeClass && row.state === 'planned');
+    }
   }
   let failed = 0;
   // a link that ends makes room for the one that takes its place

@@ -55,10 +55,12 @@ export async function shieldLastAdmin(
     if (leaving >= (left.get(organizationId) ?? 0)) for (const row of rows) shielded.add(row.seq);
   }
   if (shielded.size === 0) return 0;
-  // the link lives on, and open: the next run decides again, and does it once there is another Admin
+  // nothing of the leaving is done: the link lives on, and open, so that the next run decides again, and does it all once
+  // there is another Admin
   await tx.sql`
     update changes set state = 'skipped'
-    where tenant_id = ${tx.tenantId} and run_id = ${runId} and op = 'unlink' and state in ('planned', 'held') and anchor in (
+    where tenant_id = ${tx.tenantId} and run_id = ${runId} and (op = 'unlink' or (op = 'revoke' and kind = 'leaver'))
+      and state in ('planned', 'held') and seq <> all(${[...shielded]}::int[]) and anchor in (
       select anchor from changes where tenant_id = ${tx.tenantId} and run_id = ${runId} and seq = any(${[...shielded]}::int[]))`;
   await tx.sql`
     update changes set class = 'conflict', op = 'dispute', kind = 'conflict', cause = 'last_admin',
