@@ -98,6 +98,7 @@ export function stateConnector(state: () => DirectoryState): Connector {
     test: () => noSteps(),
     read: (request) => readState(state(), request.signal),
     proveAbsent: () => noSteps(),
+    readObject: () => Promise.resolve([]),
   };
 }
 
