@@ -185,6 +185,26 @@ function userWith(number: number, more: Attributes): Attributes {
   return { objectGUID: [guidOf(1, number)], cn: [`User ${number}`], userAccountControl: ['512'], ...more };
 }
 
+/** Tag, length of four bytes, content. */
+function element(tag: number, content: Buffer): Buffer {
+  if (content.length < 0x80) return Buffer.concat([Buffer.from([tag, content.length]), content]);
+  const head = Buffer.from([tag, 0x84, 0, 0, 0, 0]);
+  head.writeUInt32BE(content.length, 2);
+  return Buffer.concat([head, content]);
+}
+
+/** What becomes of the read: a flood that ends for another reason proves nothing. */
+export const floodOutcomes: Readonly<Record<keyof typeof floods, string>> = {
+  endlessPage: 'enough',
+  oneHugeValue: 'complete',
+  veryManyValues: 'The directory sent an entry that can not be decoded.',
+  veryManyAttributes: 'The directory sent an entry that can not be decoded.',
+  announcedGigabytes: 'The directory announced a message of 2147483653 bytes.',
+  hugeCookies: 'The directory sent a message that can not be decoded.',
+  hugeErrorText: 'The server reported an internal error (while reading users).',
+  endlessReferences: 'complete',
+};
+
 /** Servers that send more than anybody could keep; each begins like a directory. */
 export const floods = {
   /** One page that never ends; waits for the reader, as TCP does. */
@@ -204,9 +224,12 @@ export const floods = {
     answer.entry(`CN=User,${baseDn}`, userWith(1, { mail: ['m'.repeat(floodBytes)] }));
     answer.done({ cookie: '' });
   },
-  veryManyValues: (_seen, answer) => {
-    const mail = Array.from({ length: floodBytes / 3 }, () => 'm');
-    answer.entry(`CN=User,${baseDn}`, userWith(1, { mail }));
+  veryManyValues: (seen, answer) => {
+    // by hand: five million small buffers would take the server longer than the reader waits
+    const values = Buffer.alloc(floodBytes, element(0x04, Buffer.from('m')));
+    const attribute = element(0x30, Buffer.concat([element(0x04, Buffer.from('mail')), element(0x31, values)]));
+    const entry = Buffer.concat([element(0x04, Buffer.from(`CN=User,${baseDn}`)), element(0x30, attribute)]);
+    answer.raw(element(0x30, Buffer.concat([element(0x02, Buffer.from([seen.id])), element(0x64, entry)])));
     answer.done({ cookie: '' });
   },
   veryManyAttributes: (_seen, answer) => {
