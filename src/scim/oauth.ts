@@ -10,8 +10,10 @@ import express, {
   type Router,
 } from 'express';
 import { errorCodes, isRollcallError } from '../core/errors.ts';
+import type { Clock } from '../platform/clock.ts';
 import type { Logger } from '../platform/logger.ts';
 import { requestIdOf } from '../platform/request.ts';
+import { createRateLimit } from './rate-limit.ts';
 
 /** What access answers; the shapes agree with its door. */
 export type IssueAccessToken = (request: {
@@ -26,14 +28,25 @@ export type IssueAccessToken = (request: {
   | { readonly kind: 'invalid_scope' }
 >;
 
-type OAuthOptions = { readonly issueAccessToken: IssueAccessToken; readonly log: Logger };
+type OAuthOptions = {
+  readonly issueAccessToken: IssueAccessToken;
+  readonly log: Logger;
+  readonly clock: Pick<Clock, 'now'>;
+};
 
 const maxBodyBytes = 10_000;
+/** Of one connection: each token is a row that lives for an hour, and each attempt at a secret costs a look-up. */
+const requestsPerSecond = 10;
 
 export function mountTokenEndpoint(router: Router, options: OAuthOptions): void {
   const path = '/:connectionId/oauth/token';
   const form = express.text({ type: () => true, limit: maxBodyBytes });
-  router.post(path, form, answerToken(options));
+  const rateLimit = createRateLimit(requestsPerSecond, options.clock);
+  const slowDown: RequestHandler = (request, _response, next) => {
+    rateLimit.take(String(request.params['connectionId']).toLowerCase());
+    next();
+  };
+  router.post(path, slowDown, form, answerToken(options));
   router.all(path, (_request, response) => {
     response.set('Allow', 'POST');
     refuse(response, 405, 'invalid_request', 'The token endpoint takes POST.');
@@ -128,6 +141,11 @@ function answerFault({ log }: OAuthOptions): ErrorRequestHandler {
     const isTheirs = typeof given === 'number' && given >= 400 && given < 500;
     if (isTheirs) {
       refuse(response, given, 'invalid_request', 'The request could not be read.');
+      return;
+    }
+    if (isRollcallError(error, 'too_many_requests')) {
+      response.set('Retry-After', String(error.retryAfterSeconds ?? 1));
+      refuse(response, 429, 'temporarily_unavailable', 'Too many tokens are asked for; keep one until it ends.');
       return;
     }
     log.error({ err: error, requestId: requestIdOf(request) }, 'a token request failed');

@@ -48,8 +48,8 @@ export type ScimOptions = EndpointDeps & {
 /** The router to be mounted at /scim/v2. Answers everything below it, errors too. */
 export function createScim(options: ScimOptions): Router {
   const router = Router({ caseSensitive: false, strict: false });
-  const { issueAccessToken, log } = options;
-  if (issueAccessToken !== undefined) mountTokenEndpoint(router, { issueAccessToken, log });
+  const { issueAccessToken, log, clock } = options;
+  if (issueAccessToken !== undefined) mountTokenEndpoint(router, { issueAccessToken, log, clock });
   const rateLimit = createRateLimit(options.requestsPerSecond, options.clock);
   mountEndpoints(router, { ...options, rateLimit }, createEndpoints(options));
   return router;

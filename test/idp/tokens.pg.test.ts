@@ -84,6 +84,17 @@ describe('rule 12: the token endpoint', () => {
   });
 });
 
+describe('rule 12: the rate of the token endpoint', () => {
+  it('is bounded per connection, whatever is tried', async () => {
+    const client = await server.connect();
+    const tries = await Promise.all(Array.from({ length: 60 }, () => askToken(client, grant)));
+    const slow = tries.filter(({ status }) => status === 429);
+    expect(slow.length).toBeGreaterThan(0);
+    expect(slow[0]?.headers.get('retry-after')).toBe('1');
+    expect(new Set(tries.map(({ status }) => status))).toEqual(new Set([401, 429]));
+  });
+});
+
 describe('rule 12: scopes', () => {
   it('bound what a token may do, reading and writing, users and groups; discovery is for everybody', async () => {
     const client = await server.connect();
