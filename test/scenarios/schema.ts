@@ -31,14 +31,20 @@ export type PersonFields = z.output<typeof personSchema>;
  */
 export const fates = ['deleted', 'unseen', 'moved away', 'seen'] as const;
 
-const groupSchema = z.union([
-  z.array(text),
-  z.strictObject({ name: text.optional(), members: z.array(text) }),
-  z.enum(fates),
-]);
+const groupSchema = z.union(
+  [z.array(text), z.strictObject({ name: text.optional(), members: z.array(text) }), z.enum(fates)],
+  { error: `must be a list of members, { name, members }, or ${fates.join(', ')}` },
+);
 
 const directorySchema = z.strictObject({
-  people: z.record(text, z.union([personSchema, z.enum(fates)])).optional(),
+  people: z
+    .record(
+      text,
+      z.union([personSchema, z.enum(fates)], {
+        error: `must be ${fates.join(', ')}, or fields of a person: ${Object.keys(personSchema.shape).join(', ')}`,
+      }),
+    )
+    .optional(),
   groups: z.record(text, groupSchema).optional(),
   /** `fine`, or `breaks after 3`: that many objects, and then the connection is lost. */
   read: z
@@ -109,25 +115,26 @@ const caseSchema = z.strictObject({
   user: text.optional(),
 });
 
-export const userExpectation = z.union([
-  z.literal('none'),
-  z.strictObject({
-    ...userFieldsSchema.shape,
-    status: z.enum(userStatuses).optional(),
-    suspendedBy: textOrNull.optional(),
-    /** Effective roles, all of them. */
-    roles: z.array(text).optional(),
-    /** Every grant with its giver: `user by Staff`, `admin@emea by hand`, `user by everyone`. */
-    grants: z.array(text).optional(),
-    link: z.union([z.enum(linkStates), z.literal('none')]).optional(),
-    /** Another name under which this user is known. */
-    is: text.optional(),
-    /** A user of its own since the story began: without this word, a name stands for one user for ever. */
-    isNew: z.boolean().optional(),
-    home: textOrNull.optional(),
-    source: z.record(text, text).optional(),
-  }),
-]);
+const userFacts = z.strictObject({
+  ...userFieldsSchema.shape,
+  status: z.enum(userStatuses).optional(),
+  suspendedBy: textOrNull.optional(),
+  /** Effective roles, all of them. */
+  roles: z.array(text).optional(),
+  /** Every grant with its giver: `user by Staff`, `admin@emea by hand`, `user by everyone`. */
+  grants: z.array(text).optional(),
+  link: z.union([z.enum(linkStates), z.literal('none')]).optional(),
+  /** Another name under which this user is known. */
+  is: text.optional(),
+  /** A user of its own since the story began: without this word, a name stands for one user for ever. */
+  isNew: z.boolean().optional(),
+  home: textOrNull.optional(),
+  source: z.record(text, text).optional(),
+});
+
+export const userExpectation = z.union([z.literal('none'), userFacts], {
+  error: `must be none, or any of ${Object.keys(userFacts.shape).join(', ')}`,
+});
 export type UserExpectation = z.output<typeof userExpectation>;
 
 const thenSchema = z.strictObject({
@@ -195,6 +202,7 @@ const stepSchemas = {
   then: thenSchema,
 } as const;
 type StepName = keyof typeof stepSchemas;
+export const stepNames: readonly string[] = Object.keys(stepSchemas);
 export type StepValues = { readonly [Name in StepName]: z.output<(typeof stepSchemas)[Name]> };
 
 export type Step = {
