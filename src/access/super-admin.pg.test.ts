@@ -3,7 +3,8 @@ import { addGrant, addSubOrganization, addUser, principalOf } from '../../test/s
 import { createTenant, useDatabase, type TestTenant } from '../../test/setup/database.ts';
 import type { OrganizationId, UserId } from '../core/ids.ts';
 import { systemClock } from '../platform/clock.ts';
-import { createAccess, type Access } from './access.ts';
+import { createAccess, removeRuleGrants, type Access } from './access.ts';
+import { lockOrganizations } from './store.ts';
 
 const database = useDatabase();
 const refused = (code: string) => expect.objectContaining({ code });
@@ -33,6 +34,12 @@ async function holders(organizationId: OrganizationId): Promise<string[]> {
       select user_id from super_admins where organization_id = ${organizationId}`;
     return rows.map((row) => row.user_id);
   });
+}
+
+async function isAnyoneWaiting(): Promise<boolean> {
+  const rows = await database.db.stage.sql`
+    select 1 from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'`;
+  return rows.length > 0;
 }
 
 const directoryAdmin = (organizationId: OrganizationId, userId: UserId) =>
@@ -96,6 +103,26 @@ describe('the Super Admin', () => {
       plain,
     );
     await expect(byToken).rejects.toEqual(refused('forbidden'));
+  });
+
+  it('goes to nobody whom a run takes the Admin role from at that moment', async () => {
+    const organizationId = await newOrganization();
+    const [holder, leaving] = await people(2);
+    if (holder === undefined || leaving === undefined) throw new Error('no users');
+    await access.grantManually(operator(), { organizationId, userId: holder, role: 'admin' });
+    await directoryAdmin(organizationId, leaving);
+    let transferring: Promise<unknown> | undefined;
+    await database.db.tenant(tenant.tenantId, async (tx) => {
+      // as a run does: the organization first, then the grant
+      await lockOrganizations(tx, [organizationId]);
+      await removeRuleGrants(tx, [{ seq: 1, userId: leaving, organizationId, role: 'admin', source: 'rule:a' }]);
+      transferring = access
+        .transferSuperAdmin(asUser(holder, organizationId), organizationId, leaving)
+        .catch((error: unknown) => error);
+      await expect.poll(isAnyoneWaiting, { timeout: 10_000, interval: 10 }).toBe(true);
+    });
+    expect(await transferring).toEqual(refused('conflict'));
+    expect(await holders(organizationId)).toEqual([holder]);
   });
 
   it('can not lose its Admin grant, by our rules or in the database', async () => {

@@ -45,8 +45,7 @@ async function transfer(
   organizationId: OrganizationId,
   toUserId: UserId,
 ): Promise<void> {
-  await requireReach(tx, principal, organizationId);
-  await lockOrganizations(tx, [organizationId]);
+  await lockSeat(tx, principal, organizationId);
   const from = principal.userId;
   if (
     from === null ||
@@ -68,8 +67,7 @@ export async function claimSuperAdmin(
   principal: Principal,
   organizationId: OrganizationId,
 ): Promise<void> {
-  await requireReach(tx, principal, organizationId);
-  await lockOrganizations(tx, [organizationId]);
+  await lockSeat(tx, principal, organizationId);
   const { userId } = principal;
   if (userId === null || !(await isActiveAdmin(tx, organizationId, userId))) {
     throw new RollcallError('forbidden', 'Only an active Admin of the organization can claim the Super Admin role.');
@@ -87,8 +85,7 @@ export async function assignSuperAdmin(
   organizationId: OrganizationId,
   userId: UserId,
 ): Promise<void> {
-  await requireReach(tx, principal, organizationId);
-  await lockOrganizations(tx, [organizationId]);
+  await lockSeat(tx, principal, organizationId);
   if (!isOperator(principal) && !(await isSuperAdminOfParent(tx, principal.userId, organizationId))) {
     throw new RollcallError('forbidden', 'Only the operator or the parent’s Super Admin can assign this role.');
   }
@@ -102,6 +99,12 @@ export async function assignSuperAdmin(
   if (holder === null) await insertSuperAdmin(tx, organizationId, userId);
   else await swapOrRefuse(tx, organizationId, holder, userId);
   await record(tx, principal, 'super_admin.assigned', organizationId, userId, holder);
+}
+
+/** Runs and people change the Admins of an organization under its lock; who is one is read behind it. */
+async function lockSeat(tx: TenantTx, principal: Principal, organizationId: OrganizationId): Promise<void> {
+  await requireReach(tx, principal, organizationId);
+  await lockOrganizations(tx, [organizationId]);
 }
 
 /** The receiver must already be an active Admin; the manual grant under the foreign key is written if another source gave it. */

@@ -94,8 +94,7 @@ async function updateUsers(tx: TenantTx, run: ApplyingRun, payload: string): Pro
       job_title = ${pick('job_title')}, attributes = u.attributes || r.custom, provenance = u.provenance || r.provenance,
       version = u.version + 1, last_run_id = ${run.runId}::uuid, updated_at = now()
     from jsonb_to_recordset(${payload}::jsonb) as r(seq int, id uuid, version bigint, patch jsonb, custom jsonb, provenance jsonb)
-    where u.tenant_id = ${tx.tenantId} and u.id = r.id and (u.version = r.version or u.last_run_id = ${run.runId}::uuid)
-      and not u.is_protected
+    where u.tenant_id = ${tx.tenantId} and u.id = r.id and ${isAsPlanned(tx, run)}
     returning r.seq`;
   return rows.map((row) => row.seq);
 }
@@ -115,12 +114,16 @@ async function setStatus(
       username_key = case when ${op === 'remove'} then null else u.username_key end,
       version = u.version + 1, last_run_id = ${run.runId}::uuid, updated_at = now()
     from jsonb_to_recordset(${payload}::jsonb) as r(seq int, id uuid, version bigint, suspended_by text, reason text)
-    where u.tenant_id = ${tx.tenantId} and u.id = r.id and (u.version = r.version or u.last_run_id = ${run.runId}::uuid)
-      and not u.is_protected
+    where u.tenant_id = ${tx.tenantId} and u.id = r.id and ${isAsPlanned(tx, run)}
       and (${op === 'reactivate'} or not exists (
         select 1 from super_admins s where s.tenant_id = u.tenant_id and s.user_id = u.id))
     returning r.seq`;
   return rows.map((row) => row.seq);
+}
+
+/** Nobody but this run wrote the user since the plan saw it, and nobody protected the user. */
+function isAsPlanned(tx: TenantTx, run: ApplyingRun) {
+  return tx.sql`(u.version = r.version or u.last_run_id = ${run.runId}::uuid) and not u.is_protected`;
 }
 
 /** Rows are locked in id order, so that two writers of overlapping sets can not deadlock. */

@@ -46,16 +46,25 @@ export default async function setup(project: TestProject): Promise<() => Promise
 async function start(): Promise<Running> {
   const given = process.env['TEST_DATABASE_URL'];
   if (given !== undefined && given !== '') return withTemplate(given, async () => undefined);
+  const server = await startTestServer();
+  return withTemplate(server.url, server.stop);
+}
+
+/** A server of this process's own, with nothing in it; its folder goes with it. */
+export async function startTestServer(): Promise<{ readonly url: string; readonly stop: () => Promise<void> }> {
   await stopAbandonedServers();
   const folder = await mkdtemp(join(tmpdir(), folderPrefix));
   // mkdtemp makes 0700, and the account the server runs as must enter it
   await chmod(folder, 0o755);
   await writeFile(join(folder, ownerFile), String(process.pid));
   const server = await startEmbeddedPostgres({ dataFolder: folder, cacheFolder, testMode: true });
-  return withTemplate(withDatabase(server.url, 'postgres'), async () => {
-    await server.stop();
-    await rm(folder, { recursive: true, force: true });
-  });
+  return {
+    url: withDatabase(server.url, 'postgres'),
+    stop: async () => {
+      await server.stop();
+      await rm(folder, { recursive: true, force: true });
+    },
+  };
 }
 
 /** A run that was killed could not stop its server; the next run does, and only for runs that named themselves. */

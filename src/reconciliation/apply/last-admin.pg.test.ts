@@ -4,8 +4,9 @@ import { createEngine, type Engine } from '../../../test/fakes/engine.ts';
 import { addGrant, addUser, principalOf } from '../../../test/setup/people.ts';
 import { useDatabase } from '../../../test/setup/database.ts';
 import { createAccess } from '../../access/access.ts';
-import type { UserId } from '../../core/ids.ts';
+import type { RunId, UserId } from '../../core/ids.ts';
 import { systemClock } from '../../platform/clock.ts';
+import { shieldLastAdmin } from './last-admin.ts';
 
 const database = useDatabase();
 
@@ -146,6 +147,66 @@ describe('at the same moment', () => {
     }
   });
 });
+
+describe('between plan and apply', () => {
+  test('who is the last one by the time of the apply stays', async () => {
+    const engine = await engineWithAdmins();
+    engine.directory.people.delete('a1');
+    const plan = await engine.run('plan');
+    await database.db.tenant(
+      engine.tenantId,
+      (tx) => tx.sql`
+        delete from grants where tenant_id = ${tx.tenantId} and user_id = (select id from users where display_name = 'Admin a2')`,
+    );
+    await engine.approve(plan);
+    expect(await activeAdmins(engine)).toEqual(['Admin a1']);
+    expect(await openCases(engine)).toEqual([['no_super_admin', 'Admin a1']]);
+  });
+
+  test('who takes the seat between plan and apply is not suspended', async () => {
+    const engine = await engineWithAdmins();
+    engine.directory.people.delete('a1');
+    const plan = await engine.run('plan');
+    const access = createAccess({ db: database.db, pepper: Buffer.alloc(32, 7), clock: systemClock });
+    const { organizationId } = engine.tenant;
+    const userId = await idOf(engine, 'Admin a1');
+    await access.claimSuperAdmin(principalOf(engine.tenantId, 'admin', { organizationId, userId }), organizationId);
+    await engine.approve(plan);
+    expect(await activeAdmins(engine)).toEqual(['Admin a1', 'Admin a2']);
+  });
+
+  test('of two applies the second one waits, and counts what the first one left', async () => {
+    const engine = await engineWithAdmins('suspend', ['a1', 'a2']);
+    const plans: { readonly runId: RunId; readonly seqs: number[]; readonly userId: UserId }[] = [];
+    for (const id of ['a1', 'a2']) {
+      for (const other of ['a1', 'a2']) engine.directory.put({ id: other, isActive: other !== id });
+      const { id: runId } = await engine.run('plan');
+      const rows = (await engine.changes(runId)).filter((row) => row.op === 'suspend');
+      plans.push({ runId, seqs: rows.map((row) => row.seq), userId: await idOf(engine, `Admin ${id}`) });
+      // the second plan supersedes the first; as if both had been approved at once
+      await database.db.tenant(
+        engine.tenantId,
+        (tx) => tx.sql`update changes set state = 'planned' where tenant_id = ${tx.tenantId} and op = 'suspend'`,
+      );
+    }
+    const [first, second] = plans;
+    if (first === undefined || second === undefined) throw new Error('no plans');
+    let late: Promise<number> | undefined;
+    await database.db.tenant(engine.tenantId, async (tx) => {
+      expect(await shieldLastAdmin(tx, first.runId, first.seqs)).toBe(0);
+      await tx.sql`update users set status = 'suspended' where tenant_id = ${tx.tenantId} and id = ${first.userId}`;
+      late = database.db.tenant(engine.tenantId, (other) => shieldLastAdmin(other, second.runId, second.seqs));
+      await expect.poll(isAnyoneWaiting, { timeout: 10_000, interval: 10 }).toBe(true);
+    });
+    expect(await late).toBe(1);
+  });
+});
+
+async function isAnyoneWaiting(): Promise<boolean> {
+  const rows = await database.db.stage.sql`
+    select 1 from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'`;
+  return rows.length > 0;
+}
 
 describe.each(['suspend', 'remove', 'revoke_roles'])('with the leaver policy %s, the Super Admin', (leaver) => {
   test('survives a disable and a deletion with the role, and a person hears of it', async () => {

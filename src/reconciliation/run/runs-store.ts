@@ -138,7 +138,7 @@ const maxEpoch = 8;
  */
 export async function claimRun(tx: TenantTx, runId: RunId): Promise<ClaimedRun> {
   // waits for a transaction of the former holder that is inside the fence
-  await tx.sql`select 1 from runs where tenant_id = ${tx.tenantId} and id = ${runId} for update`;
+  await lockRun(tx, runId);
   const [row] = await tx.sql<ClaimedRun[]>`
     update runs set epoch = epoch + 1, status = 'running', started_at = coalesce(started_at, now()), heartbeat_at = now(),
       phase = coalesce(phase, 'claim'),
@@ -156,6 +156,10 @@ export async function claimRun(tx: TenantTx, runId: RunId): Promise<ClaimedRun> 
     });
   }
   return row;
+}
+
+async function lockRun(tx: TenantTx, runId: RunId): Promise<void> {
+  await tx.sql`select 1 from runs where tenant_id = ${tx.tenantId} and id = ${runId} for update`;
 }
 
 /** True when the run was taken up so often that something in it must be ending its workers. */
@@ -253,13 +257,16 @@ export async function supersedeRuns(tx: TenantTx, ids: readonly RunId[]): Promis
     where tenant_id = ${tx.tenantId} and run_id = any(${ids as RunId[] as string[]}::uuid[]) and state in ('planned', 'held')`;
 }
 
+export async function mustFindRun(tx: TenantTx, runId: RunId): Promise<RunSummary> {
+  const run = await selectRun(tx, runId);
+  if (run !== null) return run;
+  throw new RollcallError('not_found', `There is no run ${runId}.`, { remedy: 'List them with: rollcall runs list' });
+}
+
 /** A run that waits for a person's word, locked; throws not_found, run_state. */
 export async function lockWaiting(tx: TenantTx, runId: RunId): Promise<RunSummary> {
-  await tx.sql`select 1 from runs where tenant_id = ${tx.tenantId} and id = ${runId} for update`;
-  const run = await selectRun(tx, runId);
-  if (run === null) {
-    throw new RollcallError('not_found', `There is no run ${runId}.`, { remedy: 'List them with: rollcall runs list' });
-  }
+  await lockRun(tx, runId);
+  const run = await mustFindRun(tx, runId);
   if (run.status !== 'planned' && run.status !== 'held') {
     throw new RollcallError('run_state', `Run ${runId} does not wait for approval: it is ${run.status}.`, {
       remedy: 'Only planned and held runs can be approved or discarded.',
