@@ -83,7 +83,6 @@ export async function checkPush<T>(world: World, requestId: string, push: () => 
     rows.filter((row) => row.state === 'applied'),
     await readPortal(world.db, world.tenantId),
   );
-  world.checks += 1;
   return result;
 }
 

@@ -51,8 +51,6 @@ export type World = {
   /** The last run that applied anything. */
   lastApplied: RunId | null;
   lastMessage: number;
-  /** How many runs' and pushes' effects were compared with their rows. */
-  checks: number;
 };
 
 export async function createWorld(db: Db, scenario: Scenario, way: Way): Promise<World> {
@@ -81,7 +79,6 @@ export async function createWorld(db: Db, scenario: Scenario, way: Way): Promise
     lastRun: null,
     lastApplied: null,
     lastMessage: 0,
-    checks: 0,
   };
   for (const [name, made] of expandKeys(scenario.given.users)) await makeByHand(world, name, made);
   if (scenario.given.second !== undefined) {
