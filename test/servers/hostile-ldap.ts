@@ -93,6 +93,11 @@ export const replacements = {
 
 // ---------------------------------------------------------------- the directory
 
+/** The anchor of a user. */
+export function hostileAnchor(number: number): string {
+  return dashed(guidOf(1, number));
+}
+
 /** Dashed GUID in AD's byte order: number in the last six bytes, kind in the byte before. */
 function guidOf(kind: number, number: number): Buffer {
   const guid = Buffer.alloc(16);
@@ -108,7 +113,10 @@ function dashed(guid: Buffer): string {
 
 function answerSearch(plan: HostilePlan, seen: SearchSeen, answer: Answer): void {
   if (seen.base === '') answerRoot(answer);
-  else if (seen.attributes.some((name) => name.startsWith('member'))) answerGroups(plan, seen, answer);
+  else if (seen.attributes.includes('1.1')) {
+    answer.entry(seen.base, {});
+    answer.done();
+  } else if (seen.attributes.some((name) => name.startsWith('member'))) answerGroups(plan, seen, answer);
   else answerPage(plan.users, seen, answer, (number) => sendUser(number, answer));
 }
 

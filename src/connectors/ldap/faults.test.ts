@@ -10,6 +10,7 @@ import {
   baseDn,
   floodOutcomes,
   floods,
+  hostileAnchor,
   replacements,
   startFloodingLdap,
   startHostileLdap,
@@ -30,25 +31,28 @@ const connector = ldapConnector({ dialer: createDialer({ allowPrivateRanges: ['1
 
 type Outcome = { readonly state: string | null; readonly error: unknown; readonly sizes: readonly number[] };
 
+function requestTo(port: number, pageSize = 4) {
+  const settings = connector.settingsSchema.parse({
+    host: '127.0.0.1',
+    port,
+    security: 'plain',
+    bindDn: 'svc@hostile.test',
+    baseDn,
+    pageSize,
+    idleTimeoutSeconds: 1,
+  });
+  const secrets = { password: new Secret('x') };
+  return { settings, secrets, attributes: ['mail'], signal: AbortSignal.timeout(30_000) };
+}
+
 /** `state` is null unless the read completed. */
 async function readUnder(fault: Fault, of: HostilePlan = plan, pageSize = 4): Promise<Outcome> {
   const server = await startHostileLdap(of, fault);
   const events: DirectoryEvent[] = [];
   let error: unknown = null;
   try {
-    const settings = connector.settingsSchema.parse({
-      host: '127.0.0.1',
-      port: server.port,
-      security: 'plain',
-      bindDn: 'svc@hostile.test',
-      baseDn,
-      pageSize,
-      idleTimeoutSeconds: 1,
-    });
-    const request = { settings, secrets: { password: new Secret('x') }, attributes: ['mail'], mode: 'full' as const };
-    for await (const event of connector.read({ ...request, cursor: null, signal: AbortSignal.timeout(30_000) })) {
-      events.push(event);
-    }
+    const request = { ...requestTo(server.port, pageSize), mode: 'full' as const, cursor: null };
+    for await (const event of connector.read(request)) events.push(event);
   } catch (cause) {
     error = cause;
   }
@@ -155,6 +159,40 @@ describe('a server that answers something else', { timeout: 60_000 }, () => {
     const failed = outcomes.filter(({ state }) => state === null);
     expect(failed).toHaveLength(1);
     expect(failed[0]?.error).toMatchObject({ raw: expect.stringContaining('cookie is not valid') as string });
+  });
+});
+
+describe('the proof of absence', { timeout: 60_000 }, () => {
+  const living = [hostileAnchor(0), hostileAnchor(plan.users - 1)];
+
+  async function proveUnder(fault: Fault): Promise<{ verdicts: string[]; sizes: readonly number[] }> {
+    const server = await startHostileLdap(plan, fault);
+    const verdicts: string[] = [];
+    try {
+      for await (const { verdict } of connector.proveAbsent(requestTo(server.port), 'user', living)) {
+        verdicts.push(verdict);
+      }
+    } catch (error) {
+      expect(isRollcallError(error), String(error)).toBe(true);
+    }
+    await server.stop();
+    return { verdicts, sizes: server.sizes };
+  }
+
+  test('never calls the living deleted, whatever breaks and whatever is answered', async () => {
+    const calm = await proveUnder({ kind: 'none' });
+    expect(calm.verdicts).toEqual(['present', 'present']);
+    const messages = calm.sizes.map((_, index) => index);
+    const faults: Fault[] = messages.flatMap((message) => [
+      { kind: 'cut', afterBytes: sum(calm.sizes.slice(0, message)) },
+      { kind: 'half_close', afterBytes: sum(calm.sizes.slice(0, message)) + 1 },
+      ...Object.values(replacements).map((by): Fault => ({ kind: 'replace', message, by })),
+    ]);
+    const chosen = faults.filter((_, index) => isFull || index % 3 === 0);
+    await forEachOf(chosen, 8, async (fault) => {
+      const { verdicts } = await proveUnder(fault);
+      for (const verdict of verdicts) expect(['present', 'unknown'], JSON.stringify(fault)).toContain(verdict);
+    });
   });
 });
 
