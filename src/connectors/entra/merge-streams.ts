@@ -1,4 +1,5 @@
 /** Two page streams as one, each read one page ahead: bounded memory, and the slower side does not stop the faster. */
+import { setImmediate } from 'node:timers/promises';
 
 type Pull<T, R> = Promise<{ readonly index: number; readonly result: IteratorResult<T, R> }>;
 
@@ -29,6 +30,8 @@ export async function* mergeStreams<T, R>(
       }
       const stream = streams[index];
       if (stream !== undefined) pull(index, stream);
+      // a reader that never leaves the microtasks would keep the request for the next page from being sent
+      await setImmediate();
       yield result.value;
     }
     return returned;

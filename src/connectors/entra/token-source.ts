@@ -135,16 +135,23 @@ function createApplication(options: TokenSourceOptions, failures: Failures): Con
   });
 }
 
+/** MSAL renews a token five minutes before it ends, and takes half a millisecond to say that it need not yet. */
+const keptForMs = 60_000;
+
 export function createTokenSource(options: TokenSourceOptions): TokenSource {
   const inFlight = new Map<boolean, Promise<string>>();
   let tokens: ((fresh: boolean) => Promise<string>) | undefined;
+  let kept: { readonly token: string; readonly untilMs: number } | null = null;
   const acquire = async (fresh: boolean): Promise<string> => {
     // at the first request, so that a refusal is the failure of the sign-in rather than of the session
     tokens ??= tokensOf(options);
-    return tokens(fresh);
+    const token = await tokens(fresh);
+    kept = { token, untilMs: options.now().getTime() + keptForMs };
+    return token;
   };
   return {
     get: async (fresh) => {
+      if (!fresh && kept !== null && options.now().getTime() < kept.untilMs) return kept.token;
       const running = inFlight.get(fresh);
       if (running !== undefined) return running;
       const started = acquire(fresh).finally(() => inFlight.delete(fresh));
