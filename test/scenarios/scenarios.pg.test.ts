@@ -15,6 +15,8 @@ import { takeStep } from './steps.ts';
 import { createWorld, type Wired, type World } from './world.ts';
 
 const database = useDatabase();
+/** A scenario takes less than a second on a quiet machine; five are told at a time, and a machine may be busy. */
+const timeoutMs = 120_000;
 
 const files = readdirSync(import.meta.dirname)
   .filter((name) => name.endsWith('.yaml'))
@@ -25,7 +27,11 @@ for (const { subject, scenarios } of files) {
   describe.concurrent(subject, () => {
     for (const scenario of scenarios) {
       for (const way of scenario.ways) {
-        it(scenario.ways.length === 1 ? scenario.name : `${scenario.name} (${way})`, () => tell(scenario, way));
+        it(
+          scenario.ways.length === 1 ? scenario.name : `${scenario.name} (${way})`,
+          () => tell(scenario, way),
+          timeoutMs,
+        );
       }
     }
   });
