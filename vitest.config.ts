@@ -29,6 +29,8 @@ export default defineConfig({
         test: {
           ...shared,
           name: 'unit',
+          // reading the whole tree takes its time beside the suites of servers
+          testTimeout: 20_000,
           include: ['src/**/*.test.ts', 'test/**/*.test.ts'],
           exclude: needs.map((name) => `**/*.${name}.test.ts`),
         },

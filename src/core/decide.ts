@@ -131,7 +131,7 @@ function isDecider(subject: Subject, context: DecisionContext): boolean {
 }
 
 function statusDrafts(subject: Subject, context: DecisionContext, user: SubjectUser, isReturning: boolean): Draft[] {
-  if (!isDecider(subject, context)) return [];
+  if (!isDecider(subject, context)) return outrankedStatus(subject, context, user);
   if (!subject.isActive && user.status === 'active') {
     return [suspendDraft(subject, user, `Disabled in ${context.connectionName}.`, 'disabled', context)];
   }
@@ -147,6 +147,23 @@ function statusDrafts(subject: Subject, context: DecisionContext, user: SubjectU
       after: { status: 'active' },
       reason: isReturning ? `Back in ${context.connectionName}.` : `Enabled again in ${context.connectionName}.`,
       cause: isReturning ? 'returned' : 'enabled',
+    },
+  ];
+}
+
+/** Whom we suspended while we went first, and whom the source that goes first now says is enabled, is back. */
+function outrankedStatus(subject: Subject, context: DecisionContext, user: SubjectUser): Draft[] {
+  const first = firstOther(subject, context);
+  if (first?.isActive !== true || user.status !== 'suspended' || !isSuspendedByUs(user, context)) return [];
+  return [
+    {
+      ...blank(subject, 'mover', user),
+      class: 'update',
+      op: 'reactivate',
+      before: { status: user.status },
+      after: { status: 'active' },
+      reason: `${context.connectionName} no longer goes first, and the directory that does has the user enabled.`,
+      cause: 'enabled',
     },
   ];
 }

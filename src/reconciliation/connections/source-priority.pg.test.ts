@@ -104,3 +104,14 @@ test('a user who is no longer protected is decided anew', async () => {
   expect((await engine.changes((await engine.run()).id)).map((change) => change.op)).toEqual(['update']);
   engine.directory.people.delete('a1');
 });
+
+test('whom the directory suspended that went first is back when the one that goes first now has them enabled', async () => {
+  const pair = await createPair();
+  pair.second.directory.put({ id: 'b1', isActive: false });
+  await pair.second.sync();
+  expect((await ann(pair))?.status).toBe('suspended');
+  await setPriority(pair, pair.second, 200);
+  await pair.second.sync();
+  expect((await ann(pair))?.status).toBe('active');
+  expect(await pair.changes((await pair.second.run()).id)).toEqual([]);
+});
