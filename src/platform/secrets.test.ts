@@ -1,9 +1,24 @@
 import { randomBytes } from 'node:crypto';
+import { format, inspect } from 'node:util';
 import { describe, expect, it } from 'vitest';
-import { SecretBox, type EnvelopePlace } from './secrets.ts';
+import { Secret, SecretBox, type EnvelopePlace } from './secrets.ts';
 
 const place: EnvelopePlace = { tenantId: 't1', table: 'connections', rowId: 'r1', column: 'secret' };
 const unreadable = expect.objectContaining({ code: 'secret_unreadable' });
+
+describe('a secret', () => {
+  const secret = new Secret('s3cret');
+
+  it.each<[string, string]>([
+    ['JSON', JSON.stringify({ secret })],
+    ['a template', `${String(secret)}`],
+    ['inspect', inspect({ secret }, { depth: 9, showHidden: true })],
+    ['a format', format('%s %o %j', secret, secret, secret)],
+    ['its keys', Object.entries(secret).flat().join(' ')],
+  ])('is not shown by %s', (_what, text) => expect(text).not.toContain('s3cret'));
+
+  it('is given to who asks for it by name', () => expect(secret.reveal()).toBe('s3cret'));
+});
 
 describe('an envelope', () => {
   it('opens in its own row only', () => {

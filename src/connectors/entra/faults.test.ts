@@ -136,6 +136,8 @@ describe('links', () => {
     harness.simulator.fault({ route: 'users/delta', type: 'foreign_link' });
     const error = await failureOf(harness.read());
     expect(String(error)).toContain('graph.attacker.test');
+    // refused by us: a request that finds nobody there would name the place too
+    expect(isRollcallError(error, 'directory_protocol'), String(error)).toBe(true);
     expect(harness.simulator.requests.every((request) => !request.url.includes('attacker'))).toBe(true);
   });
 

@@ -193,3 +193,31 @@ test('an approval of one half does not take the unapproved other half out of the
   one.change(engine, limit + 2);
   expect((await engine.run()).status).toBe('held');
 });
+
+test('an approval does not take out of the sum what its own run applied before it', async () => {
+  const engine = await createEngine(database.db, {
+    document: {
+      guards: { ...disarmed, revokesMax: 5, groupLoss: { count: 3, percent: 50 } },
+      roles: [
+        { group: 'All Staff', role: 'user' },
+        { group: 'Ops', role: 'user' },
+      ],
+    },
+  });
+  const ops = (...members: string[]) => engine.directory.team('ops', 'Ops', members);
+  each(people, (id) => engine.directory.put({ id, name: id }));
+  staff(engine, 0);
+  ops('p1', 'p2', 'p3', 'p4');
+  await engine.sync();
+  // two of the staff go at once, three of the four of Ops wait and are approved: two were never approved
+  staff(engine, 2);
+  ops('p4');
+  const held = await engine.run();
+  expect(breachesOf(held)).toMatchObject([{ guard: 'group_loss', count: 3 }]);
+  expect((await engine.approve(held)).status).toBe('succeeded');
+  staff(engine, 5);
+  expect((await engine.run()).status).toBe('succeeded');
+  staff(engine, 6);
+  const next = await engine.run();
+  expect([next.status, ...breachesOf(next)]).toMatchObject(['held', { guard: 'revokes', count: 6 }]);
+});
