@@ -73,16 +73,23 @@ export function expectEffects(before: PortalState, applied: readonly Change[], a
   );
 }
 
+/** No step gives a role above what its connection may give; what was given before a ceiling sank is taken by a run. */
+export function expectGivenWithinCeiling(world: World, applied: readonly Change[]): void {
+  for (const row of applied.filter((one) => one.op === 'grant' && one.grantSource?.startsWith('rule:') === true)) {
+    const wired = world.wired.find((one) => one.connectionId === row.connectionId);
+    const ceiling = grantableRoles.find((role) => role === wired?.document['ceiling']) ?? 'user';
+    expect(roleRank(row.role ?? 'user'), `${row.role} for ${row.subject}`).toBeLessThanOrEqual(roleRank(ceiling));
+  }
+}
+
 /** One pushed request: its rows say what it did. */
 export async function checkPush<T>(world: World, requestId: string, push: () => Promise<T>): Promise<T> {
   const before = await readPortal(world.db, world.tenantId);
   const result = await push();
   const rows = await rowsOfRequest(world, requestId);
-  expectEffects(
-    before,
-    rows.filter((row) => row.state === 'applied'),
-    await readPortal(world.db, world.tenantId),
-  );
+  const applied = rows.filter((row) => row.state === 'applied');
+  expectEffects(before, applied, await readPortal(world.db, world.tenantId));
+  expectGivenWithinCeiling(world, applied);
   return result;
 }
 

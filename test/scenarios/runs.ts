@@ -5,7 +5,7 @@ import type { RunMode } from '../../src/core/vocabulary.ts';
 import type { Change, RunSummary } from '../../src/reconciliation/reconciliation.ts';
 import { addFailpoints, Killed } from '../crash/failpoints.ts';
 import { readPortal, type PortalState } from './portal-rows.ts';
-import { contentOf, expectEffects, isOpen } from './promises.ts';
+import { contentOf, expectEffects, expectGivenWithinCeiling, isOpen } from './promises.ts';
 import type { Wired, World } from './world.ts';
 
 export async function requestRun(world: World, wired: Wired, mode: RunMode, read: 'full' | 'delta'): Promise<RunId> {
@@ -113,6 +113,7 @@ async function compare(world: World, runId: RunId, before: Moment | null): Promi
     'the rows applied are those of the digest, without the stale ones',
   ).toEqual(kept.filter((row) => row.cause !== 'last_admin').map(contentOf));
   for (const row of wanted) expect(bySeq.get(row.seq)?.state, `${row.op} ${row.subject}`).not.toBe('planned');
+  expectGivenWithinCeiling(world, applied);
   expectEffects(before.portal, applied, await readPortal(world.db, world.tenantId));
   world.shown.set(runId, rows.filter(isOpen));
 }
