@@ -40,7 +40,7 @@ function faultsOf(issue: z.core.$ZodIssue, above: readonly PropertyKey[], names:
     const likely = likeliestBranch(issue.errors);
     if (likely !== null) return likely.flatMap((inner) => faultsOf(inner, path, names));
   }
-  return [{ path, message: `${wordsOf(issue)}.`, remedy: schemaAt(names, path)?.description ?? null }];
+  return [{ path, message: `${describeIssue(issue)}.`, remedy: schemaAt(names, path)?.description ?? null }];
 }
 
 function suggest(key: string, known: readonly string[]): string | null {
@@ -63,11 +63,13 @@ function schemaAt(root: JsonSchema, path: readonly PropertyKey[]): JsonSchema | 
   return schema;
 }
 
-function wordsOf(issue: z.core.$ZodIssue): string {
+/** What one value has to be, without its name and without an end: `must be at most 200`. `section`: what an object is called. */
+export function describeIssue(issue: z.core.$ZodIssue, section = 'a section of settings'): string {
   if (issue.code === 'invalid_type') {
     const received = /received (\w+)$/.exec(issue.message)?.[1] ?? '';
     if (received === 'undefined') return 'is missing';
-    return `must be ${kindWords[issue.expected] ?? issue.expected}, not ${kindWords[received] ?? received}`;
+    const words: Readonly<Record<string, string>> = { ...kindWords, object: section, record: section };
+    return `must be ${words[issue.expected] ?? issue.expected}, not ${words[received] ?? received}`;
   }
   if (issue.code === 'invalid_value') {
     return `must be ${issue.values.length === 1 ? '' : 'one of '}${issue.values.map(String).join(', ')}`;
@@ -82,8 +84,6 @@ const kindWords: Readonly<Record<string, string>> = {
   number: 'a number',
   int: 'a whole number',
   boolean: 'true or false',
-  object: 'a section of settings',
-  record: 'a section of settings',
   array: 'a list',
   null: 'nothing',
 };

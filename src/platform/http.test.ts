@@ -270,6 +270,24 @@ describe('a caller with a credential', () => {
       ),
     ).toEqual(['#/name', '#/nested/a~1b', '#/isAdmin', 'y']);
   });
+
+  it('is told in words what each value must be', async () => {
+    const { body } = await call('/things?limit=99', {});
+    expect(body['errors']).toEqual([{ parameter: 'limit', detail: 'Must be at most 10.' }]);
+    const made = await call('/things', { method: 'POST', headers: json, body: '{}' });
+    expect(made.body['errors']).toEqual([{ pointer: '#/name', detail: 'Is missing.' }]);
+  });
+
+  it('is told where a text has what the database can not store, before it gets there', async () => {
+    reached.length = 0;
+    const zero = await call('/things?limit=%00', {});
+    expect(zero.body['errors']).toMatchObject([{ parameter: 'limit', detail: expect.stringContaining('U+0000') }]);
+    for (const name of ['a\\u0000b', '\\ud800']) {
+      const made = await call('/things', { method: 'POST', headers: json, body: `{"name":"${name}"}` });
+      expect([made.status, made.body['errors']]).toMatchObject([400, [{ pointer: '#/name' }]]);
+    }
+    expect(reached).toEqual([]);
+  });
 });
 
 describe('a body', () => {

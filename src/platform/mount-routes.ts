@@ -8,6 +8,7 @@
 import { Router, type Request, type RequestHandler, type Response } from 'express';
 import type { z } from 'zod';
 import { RollcallError } from '../core/errors.ts';
+import { describeIssue } from '../core/input-faults.ts';
 import { allows } from '../core/permissions.ts';
 import { jsonBody } from './json-body.ts';
 import { invalidInput, type ProblemFault } from './problem.ts';
@@ -148,29 +149,49 @@ function readInput(route: Route, request: Request): Input {
   return { params, query, body };
 }
 
-function parsePart(
-  schema: z.ZodType | undefined,
-  value: unknown,
-  faults: ProblemFault[],
-  toFault: (issue: z.core.$ZodIssue, path: readonly PropertyKey[]) => ProblemFault,
-): unknown {
+type ToFault = (detail: string, path: readonly PropertyKey[]) => ProblemFault;
+
+function parsePart(schema: z.ZodType | undefined, value: unknown, faults: ProblemFault[], toFault: ToFault): unknown {
   if (schema === undefined) return undefined;
+  const unstorable = unstorableTexts(value).map((path) => toFault(notStored, path));
+  if (unstorable.length > 0) {
+    faults.push(...unstorable);
+    return undefined;
+  }
   const result = schema.safeParse(value);
   if (result.success) return result.data;
   for (const issue of result.error.issues) {
     if (issue.code === 'unrecognized_keys') {
-      for (const key of issue.keys) faults.push(toFault({ ...issue, message: 'Unknown name.' }, [...issue.path, key]));
-    } else faults.push(toFault(issue, issue.path));
+      for (const key of issue.keys) faults.push(toFault('Unknown name.', [...issue.path, key]));
+    } else faults.push(toFault(sentenceOf(issue), issue.path));
   }
   return undefined;
 }
 
-function toParameterFault(issue: z.core.$ZodIssue, path: readonly PropertyKey[]): ProblemFault {
-  return { detail: issue.message, parameter: path.map(String).join('.') };
+/** `Must be at most 200.` */
+function sentenceOf(issue: z.core.$ZodIssue): string {
+  const words = describeIssue(issue, 'an object');
+  return `${words.slice(0, 1).toUpperCase()}${words.slice(1).replace(/\.$/, '')}.`;
+}
+
+const notStored = 'The text has a character that can not be stored: U+0000, or half of a surrogate pair.';
+
+/** Where Postgres would refuse a text (PostgreSQL manual, section 8.3 and 8.14.1): for the caller to correct, no fault of ours. */
+function unstorableTexts(value: unknown, path: readonly PropertyKey[] = []): (readonly PropertyKey[])[] {
+  if (typeof value === 'string') return value.includes('\0') || !value.isWellFormed() ? [path] : [];
+  if (typeof value !== 'object' || value === null) return [];
+  return Object.entries(value).flatMap(([key, inner]) => [
+    ...(unstorableTexts(key).length === 0 ? [] : [path]),
+    ...unstorableTexts(inner, [...path, key]),
+  ]);
+}
+
+function toParameterFault(detail: string, path: readonly PropertyKey[]): ProblemFault {
+  return { detail, parameter: path.map(String).join('.') };
 }
 
 /** RFC 6901 section 6: the pointer as a URI fragment. */
-function toPointerFault(issue: z.core.$ZodIssue, path: readonly PropertyKey[]): ProblemFault {
+function toPointerFault(detail: string, path: readonly PropertyKey[]): ProblemFault {
   const steps = path.map((step) => encodeURIComponent(String(step).replaceAll('~', '~0').replaceAll('/', '~1')));
-  return { detail: issue.message, pointer: `#${steps.map((step) => `/${step}`).join('')}` };
+  return { detail, pointer: `#${steps.map((step) => `/${step}`).join('')}` };
 }
