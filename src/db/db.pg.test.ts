@@ -30,6 +30,17 @@ describe('scopes', () => {
     });
     expect(viaTag?.['json']).toEqual({ a: [1, null] });
     expect(viaTag?.['created_at']).toBe(viaBuilder?.createdAt);
+    expect(viaBuilder?.createdAt).toMatch(/^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,6})?Z$/);
+  });
+
+  it('gives an instant as RFC 3339 in UTC, whatever the server keeps time by, and to the microsecond', async () => {
+    const tenant = await createTenant(database.db);
+    const at = '2026-07-01T10:00:00.000001Z';
+    const [row] = await database.db.tenant(
+      tenant.tenantId,
+      ({ sql }) => sql`select ${at}::timestamptz as at, current_setting('TimeZone') as zone`,
+    );
+    expect(row).toEqual({ at, zone: 'UTC' });
   });
 
   it('rolls back everything when the work throws', async () => {

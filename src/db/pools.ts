@@ -93,6 +93,7 @@ export function openPool(options: PoolOptions): postgres.Sql {
     onnotice: options.onNotice ?? ignoreNotice,
     connection: {
       application_name: options.applicationName,
+      TimeZone: 'UTC',
       ...(options.role === 'owner' ? {} : { role: options.role }),
       statement_timeout: limit.statementMs,
       lock_timeout: limit.lockMs,
@@ -108,7 +109,19 @@ export function openPool(options: PoolOptions): postgres.Sql {
   // drizzle() changes the client it is given (times and JSON pass as text); done here once so that both ways of asking
   // see the same values from the first statement on
   drizzle(sql);
+  sql.options.parsers[timestamptzOid] = toRfc3339;
   return sql;
+}
+
+/** Of pg_type. */
+const timestamptzOid = 1184;
+
+/**
+ * `2026-01-31 09:00:00.123456+00` as Postgres writes it in UTC becomes the same instant in RFC 3339, to the microsecond:
+ * it goes back into comparisons as it came, and programs read it wherever it is shown.
+ */
+function toRfc3339(text: string): string {
+  return text.replace(' ', 'T').replace(/\+00$/, 'Z');
 }
 
 /** An install with scripts switched off lacks the patch, and the first lost connection would end the process. */
