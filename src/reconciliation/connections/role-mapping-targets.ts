@@ -44,7 +44,7 @@ export async function resolveOrganization(tx: TenantTx, path: string): Promise<O
         'invalid_input',
         `There is no organization ${path} in this tenant (stopped at "${slug}").`,
         {
-          remedy: 'List them with: rollcall orgs list',
+          remedy: `List them with: rollcall orgs list --org SLUG; make it with: rollcall orgs create ${path} --name NAME`,
         },
       );
     }

@@ -83,6 +83,7 @@ describe('a connection that asks for two persons', () => {
   test('is overridden by the operator of the host alone, and the audit has the reason', async () => {
     const [engine, run] = await waiting();
     await expect(approve(engine, run, 'token:ada', 'in a hurry')).rejects.toSatisfy(refused('forbidden'));
+    await expect(approve(engine, run, 'operator:root', ' ')).rejects.toSatisfy(refused('invalid_input'));
     expect(await approve(engine, run, 'operator:root', 'Bob is ill')).toMatchObject({ isQueued: true });
     const events = await database.db.tenant(
       engine.tenantId,

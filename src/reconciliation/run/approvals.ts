@@ -95,6 +95,8 @@ async function addApproval(
   if (override === null) requireSecondApprover(run, standing, approval.actor, approvers);
   else if (!approval.actor.startsWith('operator:')) {
     throw new RollcallError('forbidden', 'Only the operator of the host can do without a second person.');
+  } else if (override.trim() === '') {
+    throw new RollcallError('invalid_input', 'To do without a second person takes a reason; the audit keeps it.');
   }
   const others = standing.filter((one) => one.actor !== approval.actor);
   const [row] = await tx.sql<{ approvals: RunApproval[] }[]>`

@@ -3,11 +3,11 @@ import { recordEvent } from '../../audit/audit.ts';
 import { RollcallError } from '../../core/errors.ts';
 import { newId, type ConnectionId, type RunId, type TenantId } from '../../core/ids.ts';
 import type { RunMode } from '../../core/vocabulary.ts';
-import type { Db } from '../../db/db.ts';
+import type { Db, TenantTx } from '../../db/db.ts';
 import { mustFind } from '../connections/connections.ts';
 import { requireUnpaused } from './refusals.ts';
 import { endRun, settleStopped, type Stopped } from './stop-run.ts';
-import { insertRun, lockWaiting } from './runs-store.ts';
+import { insertRun, lockWaiting, mustFindRun } from './runs-store.ts';
 
 export type RunRequest = {
   readonly tenantId: TenantId;
@@ -92,8 +92,16 @@ export function discardRun(db: Db, tenantId: TenantId, runId: RunId, actor: stri
 export async function cancelRun(db: Db, tenantId: TenantId, runId: RunId, actor: string): Promise<Stopped> {
   await db.tenant(tenantId, async (tx) => {
     const isEnded = await endRun(tx, runId);
-    if (!isEnded) throw new RollcallError('run_state', `Run ${runId} is neither queued nor running.`);
+    if (!isEnded) throw await notLive(tx, runId);
     await recordEvent(tx, { actor, action: 'run.canceled', target: `run:${runId}` });
   });
   return settleStopped(db, tenantId, runId, `Canceled by ${actor}`);
+}
+
+async function notLive(tx: TenantTx, runId: RunId): Promise<RollcallError> {
+  const { status } = await mustFindRun(tx, runId);
+  const isWaiting = status === 'planned' || status === 'held';
+  return new RollcallError('run_state', `Run ${runId} is neither queued nor running: it is ${status}.`, {
+    remedy: isWaiting ? 'Throw its plan away with: rollcall discard' : 'There is nothing to stop.',
+  });
 }

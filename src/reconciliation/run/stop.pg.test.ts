@@ -2,7 +2,7 @@
 import { describe, expect, test } from 'vitest';
 import { createEngine, type Engine } from '../../../test/fakes/engine.ts';
 import { useDatabase } from '../../../test/setup/database.ts';
-import type { RunId } from '../../core/ids.ts';
+import { newId, type RunId } from '../../core/ids.ts';
 import type { RunSummary, Stopped } from '../reconciliation.ts';
 
 const database = useDatabase();
@@ -41,6 +41,15 @@ async function expectFinished(engine: Engine): Promise<void> {
   const idle = await engine.run();
   expect([idle.status, await engine.changes(idle.id)]).toEqual(['succeeded', []]);
 }
+
+test('a run that is not live can not be canceled, and one that is not there is not found', async () => {
+  const engine = await createEngine(database.db);
+  engine.directory.put({ id: 'p1', name: 'Ann' });
+  const run = await engine.run();
+  const cancel = (id: RunId) => engine.reconciliation.cancelRun(engine.tenantId, id, 'test');
+  await expect(cancel(run.id)).rejects.toMatchObject({ code: 'run_state', remedy: expect.stringContaining('discard') });
+  await expect(cancel(newId<RunId>())).rejects.toMatchObject({ code: 'not_found' });
+});
 
 describe('a run that is stopped in the middle of its apply', () => {
   test('by a cancel leaves whole chunks, says how many, and the next run finishes it', async () => {
