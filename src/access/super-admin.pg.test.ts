@@ -125,6 +125,30 @@ describe('the Super Admin', () => {
     expect(await holders(organizationId)).toEqual([holder]);
   });
 
+  it('is passed on by nobody who is suspended at that moment', async () => {
+    const organizationId = await newOrganization();
+    const [holder, next] = await people(2);
+    if (holder === undefined || next === undefined) throw new Error('no users');
+    await access.grantManually(operator(), { organizationId, userId: holder, role: 'admin' });
+    await directoryAdmin(organizationId, next);
+    let isOver = false;
+    let transferring: Promise<unknown> | undefined;
+    await database.db.tenant(tenant.tenantId, async (tx) => {
+      // as a suspension by hand does: the organizations first, then the user
+      await lockOrganizations(tx, [organizationId]);
+      await tx.sql`update users set status = 'suspended' where tenant_id = ${tx.tenantId} and id = ${holder}`;
+      transferring = access
+        .transferSuperAdmin(asUser(holder, organizationId), organizationId, next)
+        .catch((error: unknown) => error)
+        .finally(() => {
+          isOver = true;
+        });
+      await expect.poll(async () => isOver || (await isAnyoneWaiting()), { timeout: 10_000, interval: 10 }).toBe(true);
+    });
+    expect(await transferring).toEqual(refused('forbidden'));
+    expect(await holders(organizationId)).toEqual([holder]);
+  });
+
   it('can not lose its Admin grant, by our rules or in the database', async () => {
     const organizationId = await newOrganization();
     const [holder, second] = await people(2);

@@ -38,6 +38,7 @@ beforeEach(async () => {
   await database.db.engine(({ sql }) => sql`delete from outbox_messages`);
 });
 
+const byUrl = ([left]: readonly unknown[], [right]: readonly unknown[]) => String(left).localeCompare(String(right));
 const by = () => ({ actor: 'operator:test', tenantId: tenant.tenantId });
 const put = (type: string, payload: Record<string, unknown> = {}) =>
   database.db.tenant(tenant.tenantId, (tx) => enqueue(tx, type, payload));
@@ -87,9 +88,15 @@ describe('a message', () => {
     await outbox.webhooks.create(by(), { url: 'https://picky.example/', eventTypes: ['run.applied'] });
     const off = await outbox.webhooks.create(by(), { url: 'https://off.example/' });
     await outbox.webhooks.setEnabled(by(), off.id, false);
-    await put('user.created');
+    await put('user.created', { of: 'ours' });
+    // in the same batch, so that the relay knows the webhooks of both
+    await database.db.tenant(other.tenantId, (tx) => enqueue(tx, 'user.created', { of: 'theirs' }));
     await deliver();
-    expect(sent.map((request) => request.url)).toEqual(['https://all.example/']);
+    const dataOf = (body: string) => (JSON.parse(body) as { data: unknown }).data;
+    expect(sent.map((request) => [request.url, dataOf(request.body)]).toSorted(byUrl)).toEqual([
+      ['https://all.example/', { of: 'ours' }],
+      ['https://other.example/', { of: 'theirs' }],
+    ]);
   });
 
   it('that nobody wants is done at once', async () => {
