@@ -265,7 +265,10 @@ async function readDocument(file: string): Promise<unknown> {
   const document = parseDocument(text, { uniqueKeys: true });
   const [fault] = document.errors;
   if (fault !== undefined) {
-    throw new RollcallError('invalid_input', `${file} is not YAML: ${fault.message.split('\n')[0] ?? ''}`);
+    throw new RollcallError(
+      'invalid_input',
+      `${file} is not YAML: ${(fault.message.split('\n')[0] ?? '').replace(/:$/, '.')}`,
+    );
   }
   return document.toJS({ maxAliasCount: 20 });
 }

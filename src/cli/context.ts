@@ -73,7 +73,19 @@ export async function inTenant<Result>(
 }
 
 /** By the last word of the command; every other one may change something, also those that are yet to be written. */
-const readingCommands = new Set(['list', 'show', 'watch', 'export', 'explain', 'preview', 'test', 'tail', 'replay', 'unmapped']);
+const readingCommands = new Set([
+  'list',
+  'show',
+  'watch',
+  'export',
+  'history',
+  'explain',
+  'preview',
+  'test',
+  'tail',
+  'replay',
+  'unmapped',
+]);
 
 /** An operator belongs to no tenant and may enter any; the tenant sees who did, and for what. */
 async function recordEntry(context: CommandContext, office: Office, command: Command, at: Chosen): Promise<void> {

@@ -20,6 +20,7 @@ const byError: Partial<Record<ErrorCode, ExitCode>> = {
   invalid_input: exitCodes.usage,
   unauthenticated: exitCodes.forbidden,
   forbidden: exitCodes.forbidden,
+  second_approver: exitCodes.forbidden,
   run_live: exitCodes.locked,
   fenced: exitCodes.locked,
 };

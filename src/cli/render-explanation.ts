@@ -99,7 +99,9 @@ export function renderPreview(preview: ObjectPreview, terminalWidth?: number): s
       { title: 'value', value: (row) => (typeof row.value === 'string' ? row.value : JSON.stringify(row.value)) },
     ]),
     ...unread,
-    preview.predicates.length === 0 ? '' : `Role predicates that hold: ${preview.predicates.join('; ')}\n`,
+    preview.predicates.length === 0
+      ? ''
+      : `Role mappings that apply: ${preview.predicates.map((one) => (one === 'true' ? 'everyone' : one)).join('; ')}\n`,
     renderObject(preview, terminalWidth),
   ].join('\n');
 }

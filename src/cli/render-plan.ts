@@ -44,7 +44,7 @@ export function renderPlan(view: PlanView, { terminalWidth, sameTenant = '' }: P
 export function renderRunHead(run: RunSummary): string {
   const lines = [
     `Run ${run.id} of ${cellText(run.connectionName)}: ${statusWords[run.status]}`,
-    `${run.kind} read, asked for by ${run.requestedBy}${run.startedAt === null ? '' : `, started ${formatTime(run.startedAt)}`}`,
+    `${kindWords(run)}, asked for by ${run.requestedBy}${run.startedAt === null ? '' : `, started ${formatTime(run.startedAt)}`}`,
   ];
   if (run.digest !== null) lines.push(`digest ${run.digest}`);
   if (run.approvedBy !== null) lines.push(`approved by ${run.approvedBy}`);
@@ -54,6 +54,13 @@ export function renderRunHead(run: RunSummary): string {
   const error = run.error === null ? null : errorWords(run.error);
   if (error !== null) lines.push(error);
   return `${lines.join('\n')}\n`;
+}
+
+function kindWords({ kind, undoOf }: RunSummary): string {
+  if (kind === 'undo') return `undo of ${undoOf ?? 'a run'}`;
+  if (kind === 'object') return 'provision on demand';
+  if (kind === 'push') return 'pushes of a day';
+  return `${kind} read`;
 }
 
 const statusWords: Record<RunSummary['status'], string> = {

@@ -1,5 +1,6 @@
 /** Commands about what identity providers push: the request log of a connection, and its dry replay. */
 import type { Command } from 'commander';
+import { RollcallError } from '../core/errors.ts';
 import type { Replayed, ScimRequestView } from '../scim/scim.ts';
 import { inTenant, parseCount, readPages, type CommandContext } from './context.ts';
 import { cellText, formatTime, printObject, printRows, type Column } from './output.ts';
@@ -18,9 +19,18 @@ export function addScimCommands(program: Command, context: CommandContext): void
     .option('--limit <count>', 'rows at most', parseCount, 50)
     .action(async (reference: string, options: ListOptions, command: Command) => {
       await inTenant(context, command, async ({ office, principal, tenantId, output }) => {
-        const { id } = await office.reconciliation.findConnection(tenantId, reference);
+        const connection = await office.reconciliation.findConnection(tenantId, reference);
+        if (connection.kind !== 'scim') {
+          throw new RollcallError(
+            'invalid_input',
+            `Nobody pushes to ${connection.name}: it is of kind ${connection.kind}.`,
+            {
+              remedy: 'Only connections of kind scim have requests; see: rollcall connections list',
+            },
+          );
+        }
         const filter = {
-          connectionId: id,
+          connectionId: connection.id,
           method: options.method,
           minStatus: options.refused === true ? 400 : undefined,
         };

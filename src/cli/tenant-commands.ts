@@ -1,8 +1,10 @@
 /** Commands about a tenant: organizations, domains, tokens, exclusions, audit. */
 import { Option, type Command } from 'commander';
 import { grantableRoles, type GrantableRole } from '../core/roles.ts';
+import type { Office } from '../app/app.ts';
 import type { AuditEvent } from '../audit/audit.ts';
 import { RollcallError } from '../core/errors.ts';
+import type { Organization } from '../organizations/organizations.ts';
 import { inOffice, inTenant, parseCount, readPages, type CommandContext } from './context.ts';
 import { cellText, cutToWidth, formatTime, printObject, printRows, type Column } from './output.ts';
 import { addTokenCommands } from './token-commands.ts';
@@ -21,13 +23,14 @@ export function addTenantCommands(program: Command, context: CommandContext): vo
 function addOrganizationCommands(orgs: Command, context: CommandContext): void {
   const { environment } = context;
   orgs
-    .command('create <slug>')
-    .description('makes a tenant: a root organization with its built-in domain')
+    .command('create <path>')
+    .description('makes a tenant (contoso), or an organization below one that exists (contoso/emea)')
     .requiredOption('--name <name>', 'name people read')
-    .action(async (slug: string, options: { readonly name: string }, command: Command) => {
+    .option('--admin <user>', 'of a sub-organization: this user becomes its Admin, and so its Super Admin')
+    .action(async (path: string, options: NewOrganization, command: Command) => {
       await inOffice(context, command, async (office, output) => {
-        const made = await office.organizations.createRoot(context.actor, { slug, name: options.name });
-        printObject(environment, output, made, `Made ${made.name} (${made.slug}), id ${made.id}.`);
+        const made = await createOrganization(context, office, path, options);
+        printObject(environment, output, made, `Made ${made.name} (${path}), id ${made.id}.`);
       });
     });
   orgs
@@ -53,6 +56,29 @@ function addOrganizationCommands(orgs: Command, context: CommandContext): void {
         printRows(environment, output, rows, organizationColumns, 'None.');
       });
     });
+}
+
+type NewOrganization = { readonly name: string; readonly admin?: string };
+
+async function createOrganization(
+  { actor, environment }: CommandContext,
+  { organizations, users }: Office,
+  path: string,
+  { name, admin }: NewOrganization,
+): Promise<Organization> {
+  const end = path.lastIndexOf('/');
+  const slug = path.slice(end + 1);
+  if (end < 0) {
+    if (admin === undefined) return organizations.createRoot(actor, { slug, name });
+    throw new RollcallError('invalid_input', 'A new tenant has no users yet, so none can become its Admin.', {
+      remedy: 'Leave --admin out.',
+    });
+  }
+  const parent = await organizations.findAcrossTenants(path.slice(0, end));
+  const { operatorPrincipal } = await import('../access/access.ts');
+  const principal = operatorPrincipal(environment.osUser, parent.tenantId, parent.organizationId);
+  const adminUserId = admin === undefined ? undefined : (await users.find(principal, admin)).id;
+  return organizations.createSub(principal, parent.organizationId, { slug, name, adminUserId });
 }
 
 const tenantColumns = [

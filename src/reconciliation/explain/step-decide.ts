@@ -27,7 +27,8 @@ function standing({ subject }: Evidence): string | null {
   const { link, user } = subject;
   if (link?.state === 'ignored') return 'Nothing: the object is ignored.';
   if (link?.state === 'held') return 'Nothing: the link is held.';
-  if (subject.isAbsent) return 'Nothing: absence without proof means nothing.';
+  if (subject.isAbsent && !subject.isDeleted && subject.isInScope)
+    return 'Nothing: absence without proof means nothing.';
   if (link !== null && user?.isProtected === true)
     return 'Nothing: the user is protected, out of reach of every directory.';
   if (link === null && !subject.isActive) return 'Nothing: nobody is created only to be suspended.';

@@ -31,7 +31,14 @@ const changeBody = z.object({
 });
 
 export function runRoutes(deps: RoutesDeps): Route[] {
-  return [...listRoutes(deps), ...eventRoutes(deps), ...exportRoutes(deps), ...historyRoutes(deps), ...changeRoutes(deps), ...waitingRoutes(deps)];
+  return [
+    ...listRoutes(deps),
+    ...eventRoutes(deps),
+    ...exportRoutes(deps),
+    ...historyRoutes(deps),
+    ...changeRoutes(deps),
+    ...waitingRoutes(deps),
+  ];
 }
 
 function listRoutes({ reconciliation }: RoutesDeps): Route[] {
