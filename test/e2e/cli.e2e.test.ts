@@ -28,29 +28,31 @@ function entries(): string {
 }
 const base = 'dc=example,dc=org';
 
-type Wrong = {
+type Differences = {
   readonly name?: string;
   readonly port?: number;
   readonly baseDn?: string;
   readonly password?: string;
   readonly ca?: 'unknown';
+  readonly approvers?: 2;
 };
 
-async function writeDocument(wrong: Wrong = {}): Promise<string> {
+async function writeDocument(differences: Differences = {}): Promise<string> {
   const document = {
-    name: wrong.name ?? 'Contoso LDAP',
+    name: differences.name ?? 'Contoso LDAP',
     kind: 'ldap',
     organization: 'contoso',
     settings: {
       host: '127.0.0.1',
-      port: wrong.port ?? directory.tlsPort,
-      baseDn: wrong.baseDn ?? base,
+      port: differences.port ?? directory.tlsPort,
+      baseDn: differences.baseDn ?? base,
       bindDn: directory.bindDn,
-      ...(wrong.ca === undefined ? { caPem: directory.caPem } : {}),
+      ...(differences.ca === undefined ? { caPem: directory.caPem } : {}),
     },
-    secrets: { password: wrong.password ?? directory.password },
+    secrets: { password: differences.password ?? directory.password },
     roles: [{ everyone: 'user' }, { group: 'portal-admins', role: 'admin' }],
     ceiling: 'admin',
+    ...(differences.approvers === undefined ? {} : { approval: { approvers: differences.approvers } }),
   };
   const file = join(folder, `${document.name}.json`);
   await writeFile(file, JSON.stringify(document));
@@ -138,10 +140,58 @@ describe.skipIf(!isOpenldapInstalled())('the command line', () => {
     expect([run.code, run.stdout]).toEqual([0, expect.stringContaining('succeeded')]);
     const two = await rollcall('users', 'explain', 'Person 4');
     expect([two.code, two.stderr]).toEqual([2, expect.stringMatching(/Several users match Person 4.*Give the id/)]);
+
+    // what the undo of that hire must leave alone makes it end partly applied
+    expect((await rollcall('users', 'protect', 'p9@contoso.example', '--reason', 'a guest of honor')).code).toBe(0);
+    const hired = /^Run (\S+) of/m.exec(run.stdout)?.[1];
+    const undo = await rollcall('runs', 'undo', String(hired), '--apply');
+    expect([undo.code, undo.stdout]).toEqual([5, expect.stringMatching(/partly applied\nundo of [^]*protected now/)]);
+  });
+
+  it('makes organizations by their path, each below one that exists', async () => {
+    expect((await rollcall('orgs', 'create', 'contoso/emea', '--name', 'EMEA')).stdout).toContain('contoso/emea');
+    expect((await rollcall('orgs', 'list', '--org', 'contoso')).stdout).toMatch(/^ {2}emea +EMEA /m);
+    const lost = await rollcall('orgs', 'create', 'contoso/apac/japan', '--name', 'Japan');
+    expect([lost.code, lost.stderr]).toEqual([1, expect.stringContaining('There is no organization "contoso/apac"')]);
+  });
+
+  it('answers 6 to who may not be the second person, and 7 while another run is under way', async () => {
+    const two = await writeDocument({ name: 'Two', approvers: 2 });
+    expect((await rollcall('connections', 'create', '-f', two)).code).toBe(0);
+    const plan = await rollcall('plan', 'Two');
+    const waiting = String(/^Run (\S+) of/m.exec(plan.stdout)?.[1]);
+    expect((await rollcall('approve', waiting)).stdout).toContain('asks for two persons');
+    const same = await rollcall('approve', waiting);
+    expect([same.code, same.stderr]).toEqual([6, expect.stringContaining('from another person')]);
+    expect((await rollcall('discard', waiting)).code).toBe(0);
+
+    // a directory that stands still, and a run of it that does: neither can end before it is looked at
+    process.kill(directory.pid, 'SIGSTOP');
+    const fetching = Promise.withResolvers<void>();
+    const stuck = startRollcall({
+      args: ['plan', 'Two'],
+      env: { ROLLCALL_CONFIG: config },
+      onOutput: (text) => {
+        if (text.includes('fetch')) fetching.resolve();
+      },
+    });
+    await fetching.promise;
+    stuck.process.kill('SIGSTOP');
+    process.kill(directory.pid, 'SIGCONT');
+    const locked = await rollcall('plan', 'Two');
+    const [, live] = /rollcall runs cancel (\S+)/.exec(locked.stderr) ?? [];
+    expect([locked.code, live], locked.stderr).toEqual([7, expect.any(String)]);
+    expect((await rollcall('runs', 'cancel', String(live))).code).toBe(0);
+    stuck.process.kill('SIGCONT');
+    expect(await stuck.exit).not.toBe(0);
+    const over = await rollcall('runs', 'cancel', String(live));
+    expect([over.code, over.stderr]).toEqual([1, expect.stringContaining('it is canceled')]);
+    const none = await rollcall('runs', 'cancel', '01900000-0000-7000-8000-000000000000');
+    expect([none.code, none.stderr]).toEqual([1, expect.stringContaining('There is no run')]);
   });
 
   it('says in one sentence what is wrong with a directory, and ends with 1', async () => {
-    const wrong: readonly (readonly [Wrong, RegExp])[] = [
+    const wrong: readonly (readonly [Differences, RegExp])[] = [
       [{ name: 'a', password: 'wrong' }, /FAILED +bind .*refused the bind DN or its password.*\(49\)/],
       [{ name: 'b', ca: 'unknown' }, /FAILED +tls .*not trusted.*CA of this connection/],
       [{ name: 'c', port: 1 }, /FAILED +tcp .*Nothing answers.*ECONNREFUSED/],
