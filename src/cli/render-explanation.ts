@@ -11,7 +11,7 @@ export function renderExplanation(explanation: Explanation, terminalWidth?: numb
   const { user } = explanation;
   const name = user.displayName ?? user.username ?? user.email ?? user.id;
   const status = user.statusReason === null ? user.status : `${user.status}: ${user.statusReason}`;
-  // a run's id would leave no room for the words; -o json has it
+  // times and the ids of runs would leave no room for the words; -o json has them
   const isNarrow = terminalWidth !== undefined && terminalWidth < widthForRuns;
   const by = user.protectedBy === null ? '' : ` (${user.protectedBy}: ${user.protectedReason ?? 'no reason given'})`;
   const guarded = user.isProtected ? `, out of reach of every directory${by}` : '';
@@ -23,8 +23,12 @@ export function renderExplanation(explanation: Explanation, terminalWidth?: numb
       { title: 'value', value: (row) => row.value },
       { title: 'comes from', value: (row) => (row.by === null ? row.source : `${row.source} (${row.by})`) },
       { title: 'rule', value: (row) => (row.rule === null ? null : `${row.rule}, version ${row.ruleVersion ?? '?'}`) },
-      { title: 'since', value: (row) => formatTime(row.since) },
-      ...(isNarrow ? [] : [{ title: 'run', value: (row: ExplainedAttribute) => row.runId }]),
+      ...(isNarrow
+        ? []
+        : [
+            { title: 'since', value: (row: ExplainedAttribute) => formatTime(row.since) },
+            { title: 'run', value: (row: ExplainedAttribute) => row.runId },
+          ]),
     ]),
     section(terminalWidth, 'Roles', explanation.grants, [
       { title: 'organization', value: (row) => row.organization },
@@ -38,17 +42,7 @@ export function renderExplanation(explanation: Explanation, terminalWidth?: numb
       },
       { title: 'since', value: (row) => formatTime(row.since) },
     ]),
-    section(terminalWidth, 'Withheld by an exclusion', explanation.withheld, [
-      { title: 'organization', value: (row) => row.organization },
-      { title: 'role', value: (row) => row.role },
-      { title: 'group', value: (row) => row.group },
-    ]),
-    section(terminalWidth, 'Exclusions', explanation.exclusions, [
-      { title: 'organization', value: (row) => row.organization },
-      { title: 'role', value: (row) => row.role ?? 'every role' },
-      { title: 'by', value: (row) => row.by },
-      { title: 'reason', value: (row) => row.reason },
-    ]),
+    ...renderExclusions(explanation, terminalWidth),
     section(terminalWidth, 'Directory objects', explanation.links, [
       { title: 'connection', value: (row) => row.connectionName },
       { title: 'object', value: (row) => row.locator ?? row.anchor },
@@ -67,6 +61,22 @@ export function renderExplanation(explanation: Explanation, terminalWidth?: numb
   ]
     .filter((part) => part !== '')
     .join('\n');
+}
+
+function renderExclusions(explanation: Explanation, terminalWidth?: number): string[] {
+  return [
+    section(terminalWidth, 'Withheld by an exclusion', explanation.withheld, [
+      { title: 'organization', value: (row) => row.organization },
+      { title: 'role', value: (row) => row.role },
+      { title: 'group', value: (row) => row.group },
+    ]),
+    section(terminalWidth, 'Exclusions', explanation.exclusions, [
+      { title: 'organization', value: (row) => row.organization },
+      { title: 'role', value: (row) => row.role ?? 'every role' },
+      { title: 'by', value: (row) => row.by },
+      { title: 'reason', value: (row) => row.reason },
+    ]),
+  ];
 }
 
 /** A hold is named with its reason: it is why no run touches the user. */

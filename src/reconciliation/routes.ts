@@ -10,5 +10,11 @@ import { undoRoutes } from './undo/routes.ts';
 export type { RoutesDeps } from './route-parts.ts';
 
 export function reconciliationRoutes(deps: RoutesDeps): Route[] {
-  return [...connectionRoutes(deps), ...runRoutes(deps), ...caseRoutes(deps), ...explainRoutes(deps), ...undoRoutes(deps)];
+  return [
+    ...connectionRoutes(deps),
+    ...runRoutes(deps),
+    ...caseRoutes(deps),
+    ...explainRoutes(deps),
+    ...undoRoutes(deps),
+  ];
 }

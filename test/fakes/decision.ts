@@ -62,7 +62,15 @@ export function userOf(more: Partial<SubjectUser> = {}): SubjectUser {
 }
 
 export function linkOf(more: Partial<SubjectLink> = {}): SubjectLink {
-  return { state: 'linked', matchedBy: 'joined', applied: {}, resolved: {}, leavingSince: null, endedAt: null, ...more };
+  return {
+    state: 'linked',
+    matchedBy: 'joined',
+    applied: {},
+    resolved: {},
+    leavingSince: null,
+    endedAt: null,
+    ...more,
+  };
 }
 
 /** An object that nobody owns yet. */
@@ -95,7 +103,16 @@ export function linked(more: Partial<Subject> = {}): Subject {
 }
 
 export function candidate(more: Partial<Candidate> = {}): Candidate {
-  return { userId, name: 'Ann', rule: 'username', isReview: false, version: 7, isPrivileged: false, isTaken: false, ...more };
+  return {
+    userId,
+    name: 'Ann',
+    rule: 'username',
+    isReview: false,
+    version: 7,
+    isPrivileged: false,
+    isTaken: false,
+    ...more,
+  };
 }
 
 export function otherLink(more: Partial<OtherLink> = {}): OtherLink {
