@@ -4,6 +4,7 @@ import { cellText, formatTime, renderTable, type Column } from './output.ts';
 import { describeChange } from './render-plan.ts';
 
 type ExplainedAttribute = Explanation['attributes'][number];
+type ExplainedGrant = Explanation['grants'][number];
 
 const widthForRuns = 140;
 
@@ -40,7 +41,7 @@ export function renderExplanation(explanation: Explanation, terminalWidth?: numb
         value: (row) =>
           row.precedence === null ? null : `precedence ${row.precedence}, version ${row.ruleVersion ?? '?'}`,
       },
-      { title: 'since', value: (row) => formatTime(row.since) },
+      ...(isNarrow ? [] : [{ title: 'since', value: (row: ExplainedGrant) => formatTime(row.since) }]),
     ]),
     ...renderExclusions(explanation, terminalWidth),
     section(terminalWidth, 'Directory objects', explanation.links, [
