@@ -2,18 +2,19 @@
  * Phase apply: planned rows, class by class, in chunks of one transaction each: fence, locks, versions, effects,
  * provenance, row states and outbox together. On a constraint error a chunk is halved until the bad row stands alone.
  */
-import { addRuleGrants, removeRuleGrants, revokeTokensCreatedBy, type GrantChange } from '../../access/access.ts';
-import type { ConnectionId, OrganizationId, RunId } from '../../core/ids.ts';
+import { addRuleGrants, removeRuleGrants, revokeTokensCreatedBy } from '../../access/access.ts';
+import type { ConnectionId, RunId } from '../../core/ids.ts';
 import { changeClasses, type ChangeClass, type ChangeOp } from '../../core/vocabulary.ts';
 import { databaseErrorCode } from '../../db/db.ts';
 import type { TenantTx } from '../../db/db.ts';
 import { enqueueEach } from '../../outbox/outbox.ts';
-import { applyUserChanges, moveQuotaHomes, type UserChange } from '../../users/users.ts';
+import { applyUserChanges, moveQuotaHomes } from '../../users/users.ts';
 import { openCases } from '../cases/cases.ts';
 import { noteEmptySeats } from '../cases/no-super-admin.ts';
 import { writeLinks } from './links.ts';
 import { chunkBounds, selectBySeq, selectPlanned, setChangeStates, type Change } from '../plan/changes.ts';
 import { applyRestores, beginUndo, markUndone, type UndoneRun } from '../undo/undo-apply.ts';
+import { toGrantChange, toUserChange } from './effects.ts';
 import { shieldLastAdmin } from './last-admin.ts';
 
 export type ApplyScope = {
@@ -210,21 +211,7 @@ async function applyOp(tx: TenantTx, scope: ApplyScope, op: ChangeOp, rows: read
       return applyUserChanges(
         tx,
         scope,
-        rows.flatMap((row): UserChange[] =>
-          row.userId === null
-            ? []
-            : [
-                {
-                  seq: row.seq,
-                  op,
-                  userId: row.userId,
-                  after: row.after ?? {},
-                  expectedVersion: row.expectedVersion,
-                  reason: row.reason,
-                  source: row.grantSource,
-                },
-              ],
-        ),
+        rows.flatMap((row) => toUserChange(row, op)),
       );
     case 'quota_home':
       return moveQuotaHomes(tx, scope.runId, rows);
@@ -241,12 +228,6 @@ async function applyOp(tx: TenantTx, scope: ApplyScope, op: ChangeOp, rows: read
       await openCases(tx, scope.connectionId, scope.runId, rows);
       return rows.map((row) => row.seq);
   }
-}
-
-function toGrantChange(row: Change): GrantChange[] {
-  if (row.userId === null || row.organizationId === null || row.role === null || row.grantSource === null) return [];
-  const organizationId = row.organizationId as OrganizationId;
-  return [{ seq: row.seq, userId: row.userId, organizationId, role: row.role, source: row.grantSource }];
 }
 
 /** What the outside must hear about single users: those who lost or regained their access. */

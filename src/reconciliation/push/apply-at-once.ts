@@ -4,12 +4,13 @@
  * reading anything back. Whatever turns out otherwise (somebody else has the username, the user changed meanwhile)
  * takes all of it back, and the push goes the whole way.
  */
-import { addRuleGrants, type GrantChange } from '../../access/access.ts';
-import type { OrganizationId, RunId } from '../../core/ids.ts';
+import { addRuleGrants } from '../../access/access.ts';
+import type { RunId } from '../../core/ids.ts';
 import type { ChangeOp } from '../../core/vocabulary.ts';
 import { databaseErrorCode } from '../../db/db.ts';
 import type { TenantTx } from '../../db/db.ts';
-import { applyUserChanges, moveQuotaHomes, type UserChange } from '../../users/users.ts';
+import { applyUserChanges, moveQuotaHomes } from '../../users/users.ts';
+import { toGrantChange, toUserChange } from '../apply/effects.ts';
 import { settlePushed, writeLinks, type LinkScope } from '../apply/links.ts';
 import { insertApplied, toNewChanges, type NewChange } from '../plan/changes.ts';
 import type { Decided } from './decide-now.ts';
@@ -84,38 +85,12 @@ async function writeValues(
   op: (typeof valueOps)[number],
   rows: readonly NewChange[],
 ): Promise<void> {
-  const changes = numbered(rows, op).flatMap((row): UserChange[] =>
-    row.userId === null
-      ? []
-      : [
-          {
-            seq: row.seq,
-            op,
-            userId: row.userId,
-            after: row.after ?? {},
-            expectedVersion: row.expectedVersion,
-            reason: row.reason,
-            source: row.grantSource,
-          },
-        ],
-  );
+  const changes = numbered(rows, op).flatMap((row) => toUserChange(row, op));
   if (changes.length > 0) mustBeAll(await applyUserChanges(tx, scope, changes), changes);
 }
 
 async function giveRoles(tx: TenantTx, runId: RunId, rows: readonly NewChange[]): Promise<void> {
-  const grants = numbered(rows, 'grant').flatMap((row): GrantChange[] =>
-    row.userId === null || row.organizationId === null || row.role === null || row.grantSource === null
-      ? []
-      : [
-          {
-            seq: row.seq,
-            userId: row.userId,
-            organizationId: row.organizationId as OrganizationId,
-            role: row.role,
-            source: row.grantSource,
-          },
-        ],
-  );
+  const grants = numbered(rows, 'grant').flatMap(toGrantChange);
   if (grants.length > 0) mustBeAll(await addRuleGrants(tx, runId, grants), grants);
 }
 
