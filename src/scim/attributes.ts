@@ -1,5 +1,6 @@
 /** The flat view of a SCIM user that mappings, correlation and scope read (PushedUser.attributes). */
 import type { PushedUser } from '../reconciliation/reconciliation.ts';
+import { customUrn } from './custom-schema.ts';
 import { enterpriseUrn } from './definitions.ts';
 import { isRecord, type Json, type JsonObject } from './json.ts';
 
@@ -38,6 +39,8 @@ export function flatten(resource: JsonObject): Record<string, AttributeValue> {
   set('phone', best(resource['phoneNumbers']));
   set('mobile', ofType(resource['phoneNumbers'], 'mobile'));
   for (const list of ['emails', 'phoneNumbers', 'roles', 'entitlements']) set(list, values(resource[list]));
+  const custom = resource[customUrn];
+  if (isRecord(custom)) for (const [key, value] of Object.entries(custom)) set(key, scalar(value));
   return flat;
 }
 

@@ -1,13 +1,13 @@
 /** Discovery (RFC 7644 section 4, RFC 7643 sections 5 to 7): what this service can do, told to clients that ask. */
 import { RollcallError } from '../core/errors.ts';
 import { maxBulkBytes, maxBulkOperations } from './bulk.ts';
+import { customNames, customSchema, customUrn } from './custom-schema.ts';
 import { publishedDefinitions, enterpriseUrn } from './definitions.ts';
 import { eventUris } from './events.ts';
 import { isRecord, type Json, type JsonObject } from './json.ts';
 import { cursorTimeoutSeconds } from './cursors.ts';
 import { listResponse } from './list.ts';
 import { defaultCount, maxCount } from './list-query.ts';
-import type { BaseUrl } from './present.ts';
 import type { ScimAnswer, ScimRequest } from './request.ts';
 import { groupModel, userModel } from './schema-model.ts';
 import { discoverySchemas } from './discovery-schemas.ts';
@@ -53,10 +53,11 @@ export function serviceProviderConfig(request: ScimRequest): Promise<ScimAnswer>
   });
 }
 
+type Discovered = Pick<ScimRequest, 'base' | 'settings'>;
 type Described = { readonly name: string; readonly endpoint: string; readonly urn: string };
 
 /** RFC 7643 section 6. */
-function resourceTypesOf(base: BaseUrl): JsonObject[] {
+function resourceTypesOf({ base, settings }: Discovered): JsonObject[] {
   const describe = (model: Described, description: string, schemaExtensions: JsonObject[]): JsonObject => ({
     schemas: [resourceTypeUrn],
     id: model.name,
@@ -71,6 +72,7 @@ function resourceTypesOf(base: BaseUrl): JsonObject[] {
     describe(userModel, 'User Account', [
       { schema: enterpriseUrn, required: false },
       { schema: portalUrn, required: false },
+      ...(customNames(settings).length > 0 ? [{ schema: customUrn, required: false }] : []),
     ]),
     describe(groupModel, 'Group', []),
     describe({ name: 'Role', endpoint: 'Roles', urn: roleUrn }, 'Role of the portal', []),
@@ -78,8 +80,10 @@ function resourceTypesOf(base: BaseUrl): JsonObject[] {
   ];
 }
 
-function schemasOf(base: BaseUrl): JsonObject[] {
-  return [...coreSchemas, ...ownSchemas, ...discoverySchemas].map((schema) => ({
+function schemasOf({ base, settings }: Discovered): JsonObject[] {
+  const custom = customSchema(settings);
+  const all = [...coreSchemas, ...ownSchemas, ...(custom === null ? [] : [custom]), ...discoverySchemas];
+  return all.map((schema) => ({
     ...schema,
     meta: { resourceType: 'Schema', location: `${base}/Schemas/${idOf(schema)}` },
   }));
@@ -106,19 +110,19 @@ export const resourceTypes = collection(resourceTypesOf);
 export const schemas = collection(schemasOf);
 
 /** A discovery list, and one of its members by id. Filters are forbidden on them (RFC 7644 section 4). */
-function collection(all: (base: BaseUrl) => JsonObject[]): {
+function collection(all: (request: Discovered) => JsonObject[]): {
   readonly list: (request: ScimRequest) => Promise<ScimAnswer>;
   readonly get: (request: ScimRequest) => Promise<ScimAnswer>;
 } {
   return {
     list: async (request) => {
       if (request.query.has('filter')) throw new RollcallError('forbidden', 'Discovery lists can not be filtered.');
-      const items = all(request.base);
+      const items = all(request);
       return Promise.resolve({ status: 200, body: listResponse(items, items.length, 1) });
     },
     get: async (request) => {
       const wanted = request.id.toLowerCase();
-      const found = all(request.base).find((item) => idOf(item).toLowerCase() === wanted);
+      const found = all(request).find((item) => idOf(item).toLowerCase() === wanted);
       if (found === undefined) throw notFound();
       return Promise.resolve({ status: 200, body: found });
     },

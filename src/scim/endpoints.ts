@@ -4,13 +4,14 @@ import type { Clock } from '../platform/clock.ts';
 import type { Pushes } from '../reconciliation/reconciliation.ts';
 import { createBulk, maxBulkBytes } from './bulk.ts';
 import { createCursors } from './cursors.ts';
+import { userModelOf } from './custom-schema.ts';
 import { resourceTypes, schemas, serviceProviderConfig } from './discovery.ts';
 import { createGrantable } from './grantable.ts';
 import { createGroups } from './groups.ts';
 import { createList } from './list.ts';
 import { createListMarks } from './list-marks.ts';
 import type { Handler } from './request.ts';
-import { groupModel, userModel } from './schema-model.ts';
+import { groupModel } from './schema-model.ts';
 import { createSearch, createSearchAll } from './search.ts';
 import { createUsers } from './users.ts';
 import { createWalks } from './walks.ts';
@@ -46,8 +47,8 @@ export function createEndpoints(deps: EndpointDeps): readonly Endpoint[] {
     marks: createListMarks(() => clock.now()),
     cursors: createCursors(deps.pepper, clock),
   };
-  const listUsers = createList(reads, userModel);
-  const listGroups = createList(reads, groupModel);
+  const listUsers = createList(reads, userModelOf);
+  const listGroups = createList(reads, () => groupModel);
   const one = (path: string, maxBodyBytes: number, handlers: typeof users, object: 'users' | 'groups'): Endpoint => ({
     path,
     maxBodyBytes,

@@ -1,11 +1,12 @@
 /** From a finished request to its entry in the request log: when, who, what, the answer, and why. */
 import type { Request, Response } from 'express';
 import { isUuid, newId } from '../core/ids.ts';
+import { userModelOf } from './custom-schema.ts';
 import type { JsonObject } from './json.ts';
 import { redactBody, redactFilter, redactReason, scrubText } from './redact.ts';
 import type { RequestLog } from './request-log.ts';
 import type { ScimCaller, ScimOptions, ScimRefusal } from './scim.ts';
-import { groupModel, userModel } from './schema-model.ts';
+import { groupModel, type ResourceModel } from './schema-model.ts';
 
 /** Filled as the request goes its way; what is missing was not reached. */
 type Facts = {
@@ -20,7 +21,6 @@ type Facts = {
 const facts = new WeakMap<Response, Facts>();
 /** Longer bodies (a group with all its members) are not kept. */
 const maxBodyBytes = 65_536;
-const models = [userModel, groupModel];
 
 export function setFacts(response: Response, more: Facts): void {
   facts.set(response, { ...facts.get(response), ...more });
@@ -52,6 +52,7 @@ function entryOf(
 ): Parameters<RequestLog['add']>[0] {
   const { requestId, body, notes = [], scimType, reason } = facts.get(response) ?? {};
   const bodyBytes = Buffer.isBuffer(request.body) ? request.body.length : 0;
+  const models = [userModelOf('settings' in caller ? caller.settings : {}), groupModel];
   const refusal = 'refusal' in caller ? caller.refusal : null;
   return {
     id: requestId !== undefined && isUuid(requestId) ? requestId : newId(),
@@ -60,7 +61,7 @@ function entryOf(
     at: at.toISOString(),
     tokenId: caller.tokenId,
     method: request.method,
-    path: pathOf(request),
+    path: pathOf(request, models),
     status: response.statusCode,
     scimType: scimType ?? null,
     reason: storable(redactReason(refusal ?? reason ?? notes.join(' '))),
@@ -88,7 +89,7 @@ const keptParameters: ReadonlySet<string> = new Set([
 const maxPathLength = 4_000;
 
 /** Below the base path, with the parameters SCIM knows; what a client adds may be anything. */
-function pathOf(request: Request): string {
+function pathOf(request: Request, models: readonly ResourceModel[]): string {
   // behind the router and its `/:connectionId`
   const [path = '', text = ''] = request.originalUrl.slice(request.baseUrl.length).split('?', 2);
   const query = new URLSearchParams();

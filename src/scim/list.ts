@@ -37,8 +37,9 @@ type Reading = {
 
 type Page = { readonly total: number; readonly objects: readonly StoredObject[]; readonly nextCursor: string | null };
 
-export function createList(deps: ListDeps, model: ResourceModel): Handler {
+export function createList(deps: ListDeps, modelOf: (settings: ScimRequest['settings']) => ResourceModel): Handler {
   return async (request) => {
+    const model = modelOf(request.settings);
     const query = readListQuery(model, request.query);
     const page = await deps.db.tenant(request.context.tenantId, (tx) => {
       const where = query.filter === null ? null : filterSql(tx.sql, model, query.filter, request.context.connectionId);

@@ -2,6 +2,7 @@
  * From what clients send to the one shape that is stored: names as the schema spells them, values of their type,
  * nulls and unknown attributes dropped. Tolerant as scim.md rules 7 and 8 say; the definitions of scimmy check last.
  */
+import { customUrn } from './custom-schema.ts';
 import { isRecord, jsonKey, type Json, type JsonObject } from './json.ts';
 import { resolveName, type AttributeModel, type ResourceModel } from './schema-model.ts';
 import { badRequest } from './scim-error.ts';
@@ -181,6 +182,8 @@ function convertText(attribute: AttributeModel, value: Json): string | undefined
 /** Schemas as the content says, required attributes, the definitions' own check. */
 export function finish(model: ResourceModel, document: JsonObject): JsonObject {
   const schemas: Json[] = [model.urn];
+  // an attribute list that was taken out of the connection's settings goes with the next write
+  if (!model.extensions.has(customUrn.toLowerCase())) delete document[customUrn];
   for (const extension of model.extensions.values()) {
     const content = document[extension.urn];
     if (isRecord(content) && Object.keys(content).length > 0) schemas.push(extension.urn);

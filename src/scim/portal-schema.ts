@@ -54,41 +54,46 @@ const grantAttributes: readonly OwnAttribute[] = [
   { name: 'description', type: 'string', description: 'What it gives.' },
 ];
 
+/** What all attributes of a schema have in common (RFC 7643 section 7). */
+type Traits = { readonly mutability: string; readonly returned: string; readonly caseExact: boolean };
+const readOnly: Traits = { mutability: 'readOnly', returned: 'default', caseExact: true };
+
 export const ownSchemas: readonly JsonObject[] = [
-  describe(portalUrn, 'PortalUser', 'What the portal made of the user', portalAttributes, 'request'),
-  describe(roleUrn, 'Role', 'A role of the portal', grantAttributes, 'default'),
-  describe(entitlementUrn, 'Entitlement', 'A role in one organization of the portal', grantAttributes, 'default'),
+  describeSchema(portalUrn, 'PortalUser', 'What the portal made of the user', portalAttributes, {
+    ...readOnly,
+    returned: 'request',
+  }),
+  describeSchema(roleUrn, 'Role', 'A role of the portal', grantAttributes, readOnly),
+  describeSchema(entitlementUrn, 'Entitlement', 'A role in one organization of the portal', grantAttributes, readOnly),
 ];
 
-function describe(
+export function describeSchema(
   id: string,
   name: string,
   description: string,
   attributes: readonly OwnAttribute[],
-  returned: string,
+  traits: Traits,
 ): JsonObject {
   return {
     schemas: ['urn:ietf:params:scim:schemas:core:2.0:Schema'],
     id,
     name,
     description,
-    attributes: attributes.map((one) => describeAttribute(one, returned)),
+    attributes: attributes.map((one) => describeAttribute(one, traits)),
   };
 }
 
-function describeAttribute(
-  { name, type, isMultiValued, description, sub }: OwnAttribute,
-  returned: string,
-): JsonObject {
+function describeAttribute({ name, type, isMultiValued, description, sub }: OwnAttribute, traits: Traits): JsonObject {
+  const { mutability, returned, caseExact } = traits;
   return {
     name,
     type,
     multiValued: isMultiValued === true,
     description,
     required: false,
-    ...(type === 'string' ? { caseExact: true, uniqueness: 'none' } : {}),
-    mutability: 'readOnly',
+    ...(type === 'string' ? { caseExact, uniqueness: 'none' } : {}),
+    mutability,
     returned,
-    ...(sub === undefined ? {} : { subAttributes: sub.map((one) => describeAttribute(one, returned)) }),
+    ...(sub === undefined ? {} : { subAttributes: sub.map((one) => describeAttribute(one, traits)) }),
   };
 }

@@ -93,6 +93,11 @@ function common(
   };
 }
 
+/** A text that clients write and no definition of the library knows. */
+export function textAttribute(name: string): AttributeModel {
+  return common(name, 'string', { isReadOnly: false, isCaseExact: false });
+}
+
 /** RFC 7643 section 3.1: the attributes every resource has. */
 const commonAttributes: readonly AttributeModel[] = [
   common('schemas', 'reference', { isMultiValued: true, returned: 'always' }),

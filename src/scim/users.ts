@@ -4,6 +4,7 @@ import { newId } from '../core/ids.ts';
 import type { Db, TenantTx } from '../db/db.ts';
 import type { PushedUser, Pushes, Written } from '../reconciliation/reconciliation.ts';
 import { flatten } from './attributes.ts';
+import { userModelOf } from './custom-schema.ts';
 import { tell, type EventName } from './events.ts';
 import { sameJson, readKey, type JsonObject } from './json.ts';
 import { normalizeResource } from './normalize.ts';
@@ -27,13 +28,14 @@ export function createUsers(resources: Resources): ResourceHandlers {
     create: (request) => createUser(resources, request),
 
     replace: async (request) => {
-      const given = normalizeResource(userModel, request.body);
+      const given = normalizeResource(userModelOf(request.settings), request.body);
       return changeUser(resources, request, 'put', (before) => keepExternalId(request.body, before, given));
     },
 
     patch: async (request) => {
+      const model = userModelOf(request.settings);
       const operations = readOperations(request.body);
-      return changeUser(resources, request, 'patch', (before) => applyPatch(userModel, before, operations).document);
+      return changeUser(resources, request, 'patch', (before) => applyPatch(model, before, operations).document);
     },
 
     remove: async (request) => {
@@ -71,7 +73,7 @@ async function getUser(db: Db, request: ScimRequest): Promise<ScimAnswer> {
 async function createUser({ db, pushes }: Resources, request: ScimRequest): Promise<ScimAnswer> {
   const { context } = request;
   const projection = projectionOf(request);
-  const document = keepActive({ active: true }, normalizeResource(userModel, request.body));
+  const document = keepActive({ active: true }, normalizeResource(userModelOf(request.settings), request.body));
   const anchor = newId();
   let object: StoredObject;
   try {
@@ -149,7 +151,8 @@ async function showPortal(
 }
 
 function projectionOf(request: ScimRequest): Projection {
-  return readProjection(userModel, request.query.get('attributes'), request.query.get('excludedattributes'));
+  const model = userModelOf(request.settings);
+  return readProjection(model, request.query.get('attributes'), request.query.get('excludedattributes'));
 }
 
 function answer(status: number, request: ScimRequest, object: StoredObject, projection: Projection): ScimAnswer {

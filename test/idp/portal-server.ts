@@ -8,8 +8,8 @@ import { startScimServer, type ScimServer } from './scim-server.ts';
 
 let made = 0;
 
-/** Everybody who is pushed gets the role `user` in the connection's organization. */
-export async function startPortalServer(db: Db): Promise<ScimServer> {
+/** Everybody who is pushed gets the role `user` in the connection's organization; `more` is of the document. */
+export async function startPortalServer(db: Db, more: Readonly<Record<string, unknown>> = {}): Promise<ScimServer> {
   const reconciliation = createReconciliation({
     db,
     connectors: new Map(),
@@ -26,6 +26,7 @@ export async function startPortalServer(db: Db): Promise<ScimServer> {
       kind: 'scim',
       organization: tenant.slug,
       roles: [{ everyone: 'user' }],
+      ...more,
     });
     await reconciliation.resumeConnection('system', tenant.tenantId, id);
     return id;

@@ -43,7 +43,7 @@ import { endRunsOf, settleStopped, type Stopped } from '../run/stop-run.ts';
 import { resolveOrganization, wantedMappings } from './role-mapping-targets.ts';
 import { syncCorrelationSpecs } from '../plan/correlation-specs.ts';
 import { changePriority } from './source-priority.ts';
-import { pushedMappings } from '../push/pushed-mappings.ts';
+import { mappingsOfPushed } from '../push/pushed-mappings.ts';
 import { noQuarantine } from './quarantine.ts';
 import { testWithRules } from './test-sample.ts';
 
@@ -270,7 +270,9 @@ export async function openConnection(tx: TenantTx, connectors: Connectors, id: C
   const policy = policySchema.parse(row.policy);
   const connector = connectors.get(row.kind as ConnectionKind);
   const defaults =
-    connector === undefined ? pushedMappings : connector.defaultMappings(connector.settingsSchema.parse(row.settings));
+    connector === undefined
+      ? mappingsOfPushed(row.settings)
+      : connector.defaultMappings(connector.settingsSchema.parse(row.settings));
   const mappings =
     policy.mappings.length > 0 ? policy.mappings : defaults.map((mapping) => mappingSchema.parse(mapping));
   return { row, connection: toConnection(row), policy, mappings, roleMappings: await selectRoleMappings(tx, id) };

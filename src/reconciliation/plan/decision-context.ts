@@ -6,7 +6,7 @@ import type { TenantTx } from '../../db/db.ts';
 import { provenDomains } from '../../organizations/organizations.ts';
 import type { ConnectionsDeps, OpenConnection } from '../connections/connections.ts';
 import { selectConnections } from '../connections/connections-store.ts';
-import { pushedMappings } from '../push/pushed-mappings.ts';
+import { mappingsOfPushed } from '../push/pushed-mappings.ts';
 
 /** Everything a decision needs beside the subject: all sources of the tenant, its proven domains. */
 export async function decisionContext(
@@ -20,7 +20,7 @@ export async function decisionContext(
     const connector = deps.connectors.get(row.kind as OpenConnection['connection']['kind']);
     const defaults =
       connector === undefined
-        ? pushedMappings
+        ? mappingsOfPushed(row.settings)
         : connector.defaultMappings(connector.settingsSchema.parse(row.settings));
     const mappings =
       policy.mappings.length > 0 ? policy.mappings : defaults.map((mapping) => mappingSchema.parse(mapping));
