@@ -3,11 +3,26 @@ import { textKey } from '../core/text-keys.ts';
 import type { TenantTx } from '../db/db.ts';
 import type { Place } from './store.ts';
 
-/** The id of the inactive user of this connection who has this name. */
-export async function findInactive(tx: TenantTx, place: Place, userName: string): Promise<string | null> {
-  const [row] = await tx.sql<{ anchor: string }[]>`
-    select o.anchor from mirror_objects o
-    where o.tenant_id = ${place.tenantId} and o.connection_id = ${place.connectionId} and o.kind = 'user' and o.is_pushed
-      and o.deleted_at is null and o.user_name_key = ${textKey(userName)} and not o.is_active`;
-  return row?.anchor ?? null;
+/** A live user of this connection who has a userName or an externalId that somebody else wants. */
+export type Holder = {
+  readonly id: string;
+  readonly userName: string;
+  readonly isActive: boolean;
+  readonly hasName: boolean;
+};
+
+/** Who has the name first, then who has the externalId. */
+export async function findHolders(
+  { sql }: TenantTx,
+  { tenantId, connectionId }: Place,
+  wanted: { readonly userName: string; readonly externalId: string | null },
+): Promise<Holder[]> {
+  const nameKey = textKey(wanted.userName);
+  return sql<Holder[]>`
+    select o.anchor as id, coalesce(o.locator, '') as "userName", o.is_active as "isActive",
+      coalesce(o.user_name_key = ${nameKey}, false) as "hasName"
+    from mirror_objects o
+    where o.tenant_id = ${tenantId} and o.connection_id = ${connectionId} and o.kind = 'user' and o.is_pushed
+      and o.deleted_at is null and (o.user_name_key = ${nameKey} or o.external_id = ${wanted.externalId})
+    order by 4 desc`;
 }

@@ -15,7 +15,7 @@ import { readProjection, shows, type Projection } from './projection.ts';
 import { checkIfMatch, isNotModified, type ResourceHandlers, type ScimAnswer, type ScimRequest } from './request.ts';
 import { userModel } from './schema-model.ts';
 import { readSettings } from './settings.ts';
-import { findInactive } from './users-store.ts';
+import { findHolders, type Holder } from './users-store.ts';
 import { readObject, type StoredObject } from './store.ts';
 import { writeTenant } from './write.ts';
 
@@ -98,21 +98,35 @@ async function answerDuplicate(
   conflict: RollcallError,
 ): Promise<ScimAnswer> {
   const { context, settings } = request;
-  const inactive = await resources.db.tenant(context.tenantId, (tx) =>
-    findInactive(tx, context, requiredText(document, 'userName')),
-  );
-  if (inactive === null) throw conflict;
-  if (readSettings(settings).inactiveDuplicate === 'reactivate') {
+  const holders = await readHolders(resources.db, context, document);
+  const inactive = holders.find((holder) => holder.hasName && !holder.isActive);
+  if (inactive !== undefined && readSettings(settings).inactiveDuplicate === 'reactivate') {
     const given = { ...document, active: readKey(request.body, 'active') === undefined ? true : document['active'] };
-    return changeUser(resources, { ...request, id: inactive, ifMatch: undefined }, 'put', (before) =>
+    return changeUser(resources, { ...request, id: inactive.id, ifMatch: undefined }, 'put', (before) =>
       keepExternalId(request.body, before, given as JsonObject),
     );
   }
-  throw new RollcallError(
-    'conflict',
-    `A user with this userName is there already and is inactive: ${inactive}. Activate that one by PATCH.`,
-    { cause: conflict },
-  );
+  throw explainConflict(document, holders, conflict);
+}
+
+function readHolders(db: Db, place: ScimRequest['context'], document: JsonObject): Promise<Holder[]> {
+  const wanted = { userName: requiredText(document, 'userName'), externalId: textOrNull(document['externalId']) };
+  return db.tenant(place.tenantId, (tx) => findHolders(tx, place, wanted));
+}
+
+/** Which of the two is taken, by whom, and that case does not tell names apart: an admin looks for exactly that. */
+function explainConflict(document: JsonObject, holders: readonly Holder[], conflict: RollcallError): RollcallError {
+  const [holder] = holders;
+  if (holder === undefined) return conflict;
+  const { id, userName, hasName, isActive } = holder;
+  const wanted = requiredText(document, 'userName');
+  const spelling = userName === wanted ? '' : ` as "${userName}" (upper and lower case do not tell userNames apart)`;
+  const sentence = !hasName
+    ? `This externalId is there already: user ${id} has it.`
+    : isActive
+      ? `A user with this userName is there already${spelling}: ${id}.`
+      : `A user with this userName is there already${spelling} and is inactive: ${id}. Activate that one by PATCH.`;
+  return new RollcallError('conflict', sentence, { cause: conflict });
 }
 
 /** Reads and locks the user, computes the new document, writes it unless nothing changed. */
@@ -124,6 +138,7 @@ async function changeUser(
 ): Promise<ScimAnswer> {
   const { context } = request;
   const projection = projectionOf(request);
+  let wanted: JsonObject = {};
   const changed = await writeTenant(db, context.tenantId, async (tx) => {
     const before = await readObject(tx, context, userModel, request.id, {
       relations: shows(projection, 'groups'),
@@ -131,11 +146,17 @@ async function changeUser(
     });
     checkIfMatch(request, before.version);
     const document = keepActive(before.resource, compute(before.resource));
+    wanted = document;
     if (sameJson(before.resource, document)) return showPortal(tx, request, projection, before);
     const pushed = toPushedUser(before.anchor, document);
     const written = await pushes.writeUser(tx, context, pushed, { version: before.version });
     tell(tx, request, { model: userModel, name, anchor: before.anchor, before: before.resource, after: document });
     return showPortal(tx, request, projection, toObject(before.anchor, document, written, before.relations));
+  }).catch(async (error: unknown) => {
+    if (!isRollcallError(error, 'conflict')) throw error;
+    const holders = await readHolders(db, context, wanted);
+    const others = holders.filter(({ id }) => id !== request.id.toLowerCase());
+    throw explainConflict(wanted, others, error);
   });
   return answer(200, request, changed, projection);
 }

@@ -4,6 +4,7 @@ import { filterSql } from '../../src/scim/filter-sql.ts';
 import { parseFilter } from '../../src/scim/filter.ts';
 import { userModel, type ResourceModel } from '../../src/scim/schema-model.ts';
 import { readPage } from '../../src/scim/store.ts';
+import { findHolders } from '../../src/scim/users-store.ts';
 import { useDatabase } from '../setup/database.ts';
 import { explainWork } from '../setup/explain.ts';
 import { fakePushes } from './fake-pushes.ts';
@@ -61,6 +62,18 @@ describe('rule 5: an index serves', () => {
     for (const { wholeReads, indexes, nodes } of plans) {
       expect(wholeReads, nodes.join('\n')).toEqual([]);
       expect(indexes.join(), nodes.join('\n')).toContain(index);
+    }
+  });
+
+  it('the look-up of who has a userName or an externalId, for the sentence of a 409', async () => {
+    const place = { tenantId: client.tenant.tenantId, connectionId: client.connectionId };
+    const plans = await explainWork(database.url, place.tenantId, (tx) =>
+      findHolders(tx, place, { userName: 'user77@x', externalId: 'E78' }),
+    );
+    expect(plans).toHaveLength(1);
+    for (const { wholeReads, indexes, nodes } of plans) {
+      expect(wholeReads, nodes.join('\n')).toEqual([]);
+      expect(indexes.join(), nodes.join('\n')).toMatch(/user_name.*external_id/);
     }
   });
 

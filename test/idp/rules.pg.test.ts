@@ -127,6 +127,31 @@ describe('rule 4: members that are not there', () => {
   });
 });
 
+describe('rule 1: a userName or externalId that is taken', () => {
+  it('is a 409 that says which of both it is, who has it, and that case does not tell names apart', async () => {
+    const client = await server.connect();
+    const ann = await createUser(client, 'Ann@Example.com', { externalId: 'E1' });
+    const bob = await createUser(client, 'bob@example.com', { externalId: 'E2' });
+    const detailOf = async (method: string, path: string, body: unknown) => {
+      const answer = await client.send(method, path, { body });
+      expect(answer.body).toMatchObject({ status: '409', scimType: 'uniqueness' });
+      return answer.body['detail'];
+    };
+    const same = await detailOf('POST', '/Users', { userName: 'Ann@Example.com' });
+    expect(same).toBe(`A user with this userName is there already: ${ann}.`);
+    const other = await detailOf('POST', '/Users', { userName: 'ann@EXAMPLE.com', externalId: 'E9' });
+    expect(other).toMatch(/already as "Ann@Example\.com" \(upper and lower case do not tell userNames apart\)/);
+    expect(await detailOf('POST', '/Users', { userName: 'new', externalId: 'E2' })).toMatch(
+      new RegExp(`^This externalId .*${bob}`),
+    );
+    const rename = { Operations: [{ op: 'replace', path: 'userName', value: 'ANN@example.com' }] };
+    expect(await detailOf('PATCH', `/Users/${bob}`, rename)).toMatch(new RegExp(`as "Ann@Example\\.com".*${ann}`));
+    expect(await detailOf('PUT', `/Users/${bob}`, { userName: 'bob@example.com', externalId: 'E1' })).toMatch(
+      new RegExp(`^This externalId .*${ann}`),
+    );
+  });
+});
+
 describe('rule 9: a POST for an inactive user', () => {
   it('is refused with a sentence that names the user, or takes the user back, as the connection is set', async () => {
     const client = await server.connect();
