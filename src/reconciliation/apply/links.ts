@@ -54,15 +54,17 @@ export async function writeLinks(
  * Settles what has no open row left: its link now answers for this version of the object, and what that says is the
  * base of the next three-way comparison, written or not. Stale rows and those of a last Admin stay open, so the next
  * run decides them again; failed ones wait until their source changes. A live link whose object is gone and for which
- * nothing was planned waits (days of grace, a protected user) and stays open too.
+ * nothing was planned waits (days of grace, a protected user) and stays open too. `anchors`: whom the plan decided;
+ * null where that is not known here (a plan that was approved, or found again), and all links are looked through.
  */
-export async function settleLinks(tx: TenantTx, scope: LinkScope): Promise<number> {
+export async function settleLinks(tx: TenantTx, scope: LinkScope, anchors: readonly string[] | null): Promise<number> {
   const rows = tx.sql`
     select 1 from changes c
     where c.tenant_id = l.tenant_id and c.run_id = ${scope.runId} and c.connection_id = l.connection_id and c.anchor = l.anchor`;
   const isSettled = tx.sql`not exists (${rows} and (c.state in ('planned', 'held', 'stale') or c.cause = 'last_admin'))`;
   const result = await tx.sql`
     ${settleStatement(tx, scope.connectionId)} and ${isSettled}
+      ${anchors === null ? tx.sql`` : tx.sql`and l.anchor = any(${anchors as string[]})`}
       and (l.state not in ('linked', 'missing') or m.deleted_at is null and m.is_in_scope or exists (${rows}))`;
   // an edit that came after the run began may be news to its plan
   await tx.sql`

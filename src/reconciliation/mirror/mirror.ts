@@ -140,27 +140,30 @@ async function mergeEdges(
     where g.set_seq is null or e.seq >= g.set_seq
     order by e.group_anchor, e.member_anchor, e.seq desc`;
   await tx.sql`analyze edge_words`;
-  const removed = await tx.sql`
-    delete from mirror_edges m
-    using (select group_anchor, bool_or(is_set) as is_set from ${tx.sql(tables.group_sets)} group by 1) g
-    where m.tenant_id = ${tx.tenantId} and m.connection_id = ${connectionId} and m.group_anchor = g.group_anchor
-      and case when g.is_set
-        then not exists (select 1 from edge_words w where w.group_anchor = m.group_anchor and w.member_anchor = m.member_anchor and w.op = '+')
-        else exists (select 1 from edge_words w where w.group_anchor = m.group_anchor and w.member_anchor = m.member_anchor and w.op = '-')
-      end`;
+  const { sql } = tx;
+  const sets = sql`(select group_anchor, bool_or(is_set) as is_set from ${sql(tables.group_sets)} group by 1)`;
+  const place = sql`m.tenant_id = ${tx.tenantId} and m.connection_id = ${connectionId} and m.group_anchor = g.group_anchor`;
+  // two statements, because an anti-join hashes what a condition per row would search through for each member
+  const dropped = await sql`
+    delete from mirror_edges m using ${sets} g
+    where ${place} and g.is_set and not exists (
+      select 1 from edge_words w where w.group_anchor = m.group_anchor and w.member_anchor = m.member_anchor and w.op = '+')`;
+  const left = await sql`
+    delete from mirror_edges m using ${sets} g, edge_words w
+    where ${place} and not g.is_set and w.group_anchor = m.group_anchor and w.member_anchor = m.member_anchor and w.op = '-'`;
   const added = await tx.sql`
     insert into mirror_edges (tenant_id, connection_id, group_anchor, member_anchor)
     select ${tx.tenantId}::uuid, ${connectionId}::uuid, group_anchor, member_anchor from edge_words where op = '+'
     on conflict do nothing`;
   await tx.sql`
-    update mirror_objects m set members_hash = g.members_hash, member_count = g.member_count
+    update mirror_objects m set members_hash = g.members_hash, member_count = g.member_count, updated_at = now()
     from (
       select group_anchor, (array_agg(members_hash) filter (where members_hash is not null))[1] as members_hash,
         max(member_count) as member_count
       from ${tx.sql(tables.group_sets)} group by 1) g
     where m.tenant_id = ${tx.tenantId} and m.connection_id = ${connectionId} and m.kind = 'group' and m.anchor = g.group_anchor
-      and m.members_hash is distinct from g.members_hash`;
-  return { added: added.count, removed: removed.count };
+      and (m.members_hash is distinct from g.members_hash or g.members_hash is null)`;
+  return { added: added.count, removed: dropped.count + left.count };
 }
 
 /** A role mapping that names a group is bound to the one live group of that name, for ever after. */
@@ -175,5 +178,9 @@ export async function pinGroupNames(tx: TenantTx, connectionId: ConnectionId): P
         and r.group_anchor is null and r.group_name is not null
       group by r.id having count(*) = 1) g
     where r.tenant_id = ${tx.tenantId} and r.id = g.id`;
+  // what the mapping gives was compared with nothing so far
+  if (result.count > 0) {
+    await tx.sql`update connections set settled = null where tenant_id = ${tx.tenantId} and id = ${connectionId}`;
+  }
   return result.count;
 }

@@ -4,10 +4,13 @@ import { createTenant, useDatabase } from '../../../test/setup/database.ts';
 
 const database = useDatabase();
 
-async function settledEngine(): Promise<Engine> {
+async function settledEngine(...roles: readonly object[]): Promise<Engine> {
   const engine = await createEngine(database.db, {
     tenant: await createTenant(database.db, { name: 'Contoso' }),
-    document: { roles: [{ everyone: 'user' }, { group: 'Staff', role: 'user' }], guards: { adminGrants: 100 } },
+    document: {
+      roles: [{ everyone: 'user' }, { group: 'Staff', role: 'user' }, ...roles],
+      guards: { adminGrants: 100 },
+    },
   });
   for (let n = 1; n <= 4; n += 1) engine.directory.put({ id: `p${n}`, name: `Person ${n}` });
   engine.directory.team('g', 'Staff', ['p1', 'p2']);
@@ -79,6 +82,54 @@ describe('a connection whose last run left nothing open', () => {
       'Person 9: create',
       'Person 9: grant',
       'Person 9: grant',
+    ]);
+  });
+
+  test('asks of groups nobody wrote only for whom it decides: a person who changed keeps what they give', async () => {
+    const engine = await settledEngine();
+    engine.directory.put({ id: 'p1', name: 'Person One' });
+    const run = await engine.run();
+    expect(run.counts['compared']).toMatchObject({ isWhole: false });
+    expect((await engine.changes(run.id)).map((change) => change.op)).toEqual(['update']);
+  });
+
+  test('compares a group that others lie in when one of those was written', async () => {
+    const engine = await settledEngine({ group: 'All', role: 'view_only_admin' });
+    engine.directory.team('all', 'All', ['mid']);
+    engine.directory.team('mid', 'Mid', ['inner']);
+    engine.directory.team('inner', 'Inner', ['p3']);
+    await engine.sync();
+    engine.directory.team('inner', 'Inner', ['p4']);
+    const run = await engine.run();
+    expect(run.counts['compared']).toMatchObject({ isWhole: false });
+    const changes = await engine.changes(run.id);
+    expect(changes.map((change) => `${change.subject}: ${change.op} ${change.role}`)).toEqual([
+      'Person 3: revoke view_only_admin',
+      'Person 4: grant view_only_admin',
+    ]);
+  });
+
+  test('compares all when a role mapping has found the group of its name only now', async () => {
+    const engine = await settledEngine({ group: 'Later', role: 'view_only_admin' });
+    expect(await comparedAll(engine)).toBe(false);
+    engine.directory.team('g', 'Later', ['p1', 'p2']);
+    const run = await engine.sync();
+    expect(run.counts['compared']).toMatchObject({ isWhole: true });
+    expect((await engine.changes(run.id)).map((change) => `${change.subject}: ${change.op} ${change.role}`)).toEqual([
+      'Person 1: grant view_only_admin',
+      'Person 2: grant view_only_admin',
+    ]);
+  });
+
+  test('asks an unwritten group again after a plan that was discarded', async () => {
+    const engine = await settledEngine();
+    engine.directory.team('g', 'Staff', ['p1', 'p3']);
+    const planned = await engine.run('plan');
+    await engine.reconciliation.discardRun(engine.tenantId, planned.id, 'test');
+    const run = await engine.run();
+    expect((await engine.changes(run.id)).map((change) => `${change.subject}: ${change.op}`).toSorted()).toEqual([
+      'Person 2: revoke',
+      'Person 3: grant',
     ]);
   });
 });

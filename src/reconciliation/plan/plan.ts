@@ -9,6 +9,7 @@ import { grantableRoles, isWithinCeiling } from '../../core/roles.ts';
 import type { DecisionContext } from '../../core/subject.ts';
 import { textKey } from '../../core/text-keys.ts';
 import type { TenantTx } from '../../db/db.ts';
+import type { Comparison } from './comparison.ts';
 import { toNewChanges, type NewChange } from './changes.ts';
 import { fillCorrelationKeys } from './correlation-specs.ts';
 import { addDue, markLeaving } from './leavers.ts';
@@ -18,27 +19,34 @@ import { shieldLastAdmin } from '../apply/last-admin.ts';
 import { loadSubjects } from './subjects.ts';
 
 const batchSubjects = 2_000;
+/** A few megabytes. */
+const keptAnchors = 50_000;
 
 export type PlanOptions = {
   readonly runId: RunId;
   readonly connectionId: ConnectionId;
   readonly correlation: Correlation;
   readonly context: DecisionContext;
-  /** See comparison.ts. */
-  readonly comparesAll: boolean;
+  readonly comparison: Comparison;
   /** Writes rows in a transaction of its own: a plan is not read before its run says that it is finished. */
   readonly insert: (rows: readonly NewChange[]) => Promise<void>;
   readonly onProgress: (done: number, total: number) => void;
 };
 
-/** Writes the plan's rows in the caller's transaction; returns how many subjects were decided. */
-export async function writePlan(tx: TenantTx, options: PlanOptions): Promise<number> {
+export type Decided = {
+  readonly subjects: number;
+  /** Which ones; null when they are too many to be kept in memory. */
+  readonly anchors: readonly string[] | null;
+};
+
+/** Writes the plan's rows in the caller's transaction. */
+export async function writePlan(tx: TenantTx, options: PlanOptions): Promise<Decided> {
   const { runId, connectionId, context } = options;
   const grantable = grantableRoles.filter((role) => isWithinCeiling(role, context.ceiling));
   if (readRules(options.correlation).some((rule) => rule.spec !== null)) await fillCorrelationKeys(tx);
-  const changed = await selectAffected(tx, connectionId, grantable, options.comparesAll);
+  const changed = await selectAffected(tx, connectionId, grantable, options.comparison);
   const total = changed + (await addDue(tx, connectionId, context.leaver));
-  if (total > 0 && !options.comparesAll) await completeDesired(tx, connectionId);
+  if (total > 0 && !options.comparison.isWhole) await completeDesired(tx, connectionId);
   await markLeaving(tx, connectionId, context.leaver.graceDays, null);
   await tx.sql`
     create temporary table run_wants (seq int, anchor text collate "C", user_id uuid, key text collate "C", owner_id uuid, is_create boolean)
@@ -47,6 +55,7 @@ export async function writePlan(tx: TenantTx, options: PlanOptions): Promise<num
   let done = 0;
   let last = '';
   let decided: readonly NewChange[] = [];
+  const kept: string[] = [];
   for (;;) {
     const anchors = await nextAffected(tx, last, batchSubjects);
     // one batch is written on another connection while the next one is read and decided here
@@ -57,6 +66,7 @@ export async function writePlan(tx: TenantTx, options: PlanOptions): Promise<num
     const newest = anchors.at(-1);
     if (newest === undefined) break;
     last = newest;
+    if (total <= keptAnchors) kept.push(...anchors);
     seq += decided.length;
     done += anchors.length;
     await insertWants(tx, decided);
@@ -66,7 +76,7 @@ export async function writePlan(tx: TenantTx, options: PlanOptions): Promise<num
   seq += await replaceLinks(tx, { runId, connectionId }, seq);
   await settleUsernames(tx, runId, seq);
   await shieldLastAdmin(tx, runId);
-  return total;
+  return { subjects: total, anchors: total <= keptAnchors ? kept : null };
 }
 
 async function decideBatch(

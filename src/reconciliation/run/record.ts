@@ -53,10 +53,12 @@ export async function recordApplied(
   tx: TenantTx,
   scope: ApplyScope,
   connectionVersion: number,
+  /** Whom the plan decided, where that is known. */
+  decided: readonly string[] | null,
   seconds: Seconds,
 ): Promise<void> {
   // before any row is marked as waiting elsewhere: what waits must stay open
-  const settled = await settleLinks(tx, scope);
+  const settled = await settleLinks(tx, scope, decided);
   await closeSettledDrifts(tx, scope.connectionId);
   const digest = await digestPlan(tx, scope.runId);
   const sameAs = await supersedeOthers(tx, scope.connectionId, scope.runId, digest);

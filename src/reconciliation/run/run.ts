@@ -97,6 +97,8 @@ class LiveRun {
   #phaseStarted = performance.now();
   /** What the plan compared, here or in the execution that made it. */
   #compared: Comparison | null;
+  /** Whom it decided, if in this execution. */
+  #decided: readonly string[] | null = null;
 
   constructor(deps: RunDeps, run: ClaimedRun, options: ExecuteOptions) {
     this.#deps = deps;
@@ -213,7 +215,7 @@ class LiveRun {
     );
     await this.#enter('decide', { proven });
     const isFirst = open.row.approvedVersion === null;
-    const subjects = await this.#fenced(async (tx) => {
+    const { subjects, anchors } = await this.#fenced(async (tx) => {
       const context = await decisionContext(tx, open, this.#deps);
       this.#compared = await chooseComparison(tx, this.#run.connectionId);
       return writePlan(tx, {
@@ -221,11 +223,12 @@ class LiveRun {
         connectionId: this.#run.connectionId,
         correlation: open.policy.correlation,
         context,
-        comparesAll: this.#compared.isWhole,
+        comparison: this.#compared,
         insert: (rows) => this.#insert(rows),
         onProgress: (done, total) => this.#report(done, total),
       });
     });
+    this.#decided = anchors;
     await refreshStatistics(this.#deps.db, subjects, ['changes']);
     await this.#enter('guard', { subjects, compared: this.#compared });
     const judged = await this.#fenced((tx) => judgePlan(tx, this.#planOf(open, isFirst, implausible)));
@@ -296,7 +299,7 @@ class LiveRun {
     await this.#enter('record', {});
     await this.#fenced(async (tx) => {
       if (scope.undone === null) {
-        await recordApplied(tx, scope, this.#run.connectionVersion, this.#close());
+        await recordApplied(tx, scope, this.#run.connectionVersion, this.#decided, this.#close());
         if (this.#compared !== null) await noteCompared(tx, scope, this.#compared);
       } else await recordUndone(tx, scope, scope.undone, this.#close());
       const reading = this.#fullReading(read);
