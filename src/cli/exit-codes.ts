@@ -7,6 +7,7 @@ export const exitCodes = {
   usage: 2,
   /** Only with --exit-code: there are changes. */
   changes: 3,
+  /** It waits for a person: held by a guard, a first plan, or a second approval is missing. */
   held: 4,
   partly: 5,
   forbidden: 6,

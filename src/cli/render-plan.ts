@@ -34,7 +34,7 @@ export type PlanOptions = {
 };
 
 export function renderPlan(view: PlanView, { terminalWidth, sameTenant = '' }: PlanOptions = {}): string {
-  const parts = [renderRunHead(view.run), renderCounts(view.run), renderHolds(view.run)];
+  const parts = [renderRunHead(view.run), renderCounts(view.run), renderUndoOfNothing(view.run), renderHolds(view.run)];
   for (const kind of changeKinds) parts.push(renderKind(kind, view, terminalWidth));
   const next = nextStep(view.run, sameTenant);
   if (next !== null) parts.push(`${next}\n`);
@@ -101,6 +101,16 @@ export function renderCounts(run: RunSummary): string {
     })),
   ];
   return renderTable(rows, columns);
+}
+
+/** An undo of which every row says why something stays. */
+function renderUndoOfNothing(run: RunSummary): string {
+  const counts = changeCountsOf(run);
+  if (run.kind !== 'undo' || counts.length === 0 || counts.some(({ kind }) => kind !== 'conflict')) return '';
+  const isOpen = run.status === 'planned' || run.status === 'held';
+  return isOpen
+    ? 'Nothing is left to take back: applied, it pauses nothing and holds no link.\n'
+    : 'Nothing was left to take back, so the connection was not paused and no link is held.\n';
 }
 
 function sum(counts: ChangeCounts): number {

@@ -100,7 +100,7 @@ export async function execute(context: CommandContext, at: TenantWork, runId: Ru
 }
 
 /** A plan equal to one that waits already is not kept twice: the one that waits is shown. */
-async function followSame(at: TenantWork, run: RunSummary): Promise<RunSummary> {
+export async function followSame(at: TenantWork, run: RunSummary): Promise<RunSummary> {
   const same = run.counts['sameAs'];
   return run.status === 'superseded' && typeof same === 'string'
     ? at.office.reconciliation.getRun(at.tenantId, same as RunId)
@@ -123,6 +123,8 @@ export function exitCodeOfRun(run: RunSummary, mode: RunMode, wantsChanges: bool
     case 'planned':
     case 'succeeded':
     case 'discarded':
+      // who asked for changes, and not for a plan, is not done yet
+      if (run.status === 'planned' && mode === 'auto') return exitCodes.held;
       return mode === 'plan' && wantsChanges && changeCountsOf(run).length > 0 ? exitCodes.changes : exitCodes.ok;
   }
 }
@@ -316,7 +318,7 @@ function addRunsCommands(runs: Command, context: CommandContext): void {
       await inTenant(context, command, async (at) => {
         const run = await watch(context, at, runIdOf(id));
         printObject(environment, at.output, run, renderRunHead(run));
-        context.setExitCode(exitCodeOfRun(run, 'auto', false));
+        context.setExitCode(exitCodeOfRun(run, run.mode, false));
       });
     });
   runs

@@ -4,7 +4,7 @@ import { isUuid, type RunId, type UserId } from '../core/ids.ts';
 import type { HeldLink } from '../reconciliation/reconciliation.ts';
 import { inTenant, parseCount, type CommandContext, type TenantWork } from './context.ts';
 import { formatTime, printObject, printRows, type Column } from './output.ts';
-import { execute, exitCodeOfRun, printPlan, runIdOf } from './run-commands.ts';
+import { execute, exitCodeOfRun, followSame, printPlan, runIdOf } from './run-commands.ts';
 
 export function addUndoCommands(program: Command, context: CommandContext): void {
   const runs = program.commands.find((command) => command.name() === 'runs');
@@ -42,8 +42,12 @@ function addUndoCommand(runs: Command, context: CommandContext): void {
           requestId: options.request,
           keepsRunning: options.keepRunning === true,
         });
-        const run = await execute(context, at, runId);
+        const run = await followSame(at, await execute(context, at, runId));
+        if (run.id !== runId) context.environment.stderr.write(`This undo waits already, as run ${run.id}.\n`);
         await printPlan(context, at, run, options.rows);
+        if (mode === 'auto' && run.status === 'planned') {
+          context.environment.stderr.write('Nothing is taken back yet: this connection asks for two persons.\n');
+        }
         context.setExitCode(exitCodeOfRun(run, mode, false));
       });
     });

@@ -23,3 +23,17 @@ test('the cause of most users is called the most likely one; where none has most
   );
   expect(nameLikelyCause([])).toBe('');
 });
+
+test('no cause that a plan can have is told by its raw name', () => {
+  const known = (
+    'left_group:g in_group:g deleted disabled out_of_scope rule_ended:r ceiling:r excluded:r rule:r joined username attributes ' +
+    'matched:employee_id returned enabled replaced delete_after quota_home:rule case undo:create last_admin disputed_match rehire ' +
+    'duplicate_key drift problem correlation'
+  ).split(' ');
+  for (const name of known) {
+    for (const users of [1, 2]) {
+      expect(cause(name, users).words).not.toMatch(/for the cause|_/);
+    }
+  }
+  expect(cause('last_admin', 1).words).toBe('1 is the last active Admin of an organization, and stays');
+});

@@ -38,11 +38,40 @@ function wordsOf(cause: string, users: number, groupName: string | null): string
       return `${have} another username in the directory`;
     case 'attributes':
       return `${have} other values in the directory`;
+    case 'matched':
+      return `${were} found by ${rest.replaceAll('_', ' ')}`;
+    case 'returned':
+      return `${were} away and ${users === 1 ? 'is' : 'are'} back`;
+    case 'enabled':
+      return `${were} enabled again in the directory`;
+    case 'replaced':
+      return `${were} deleted in the directory and made anew`;
+    case 'delete_after':
+      return `${were} suspended as leavers long enough to be removed`;
+    case 'quota_home':
+      return `${have} another quota home`;
+    case 'case':
+      return `${were} given a role by the person who decided their case`;
     case 'undo':
       return `${users === 1 ? 'is' : 'are'} put back by the undo (${rest.replaceAll('_', ' ')})`;
     default:
-      return `for the cause ${cause.replaceAll('_', ' ')}`;
+      return wordsOfConflict(kind, users === 1) ?? `for the cause ${cause.replaceAll('_', ' ')}`;
   }
+}
+
+/** What waits for a person beside what is held. */
+function wordsOfConflict(kind: string, isOne: boolean): string | undefined {
+  const [is, has] = isOne ? ['is', 'has'] : ['are', 'have'];
+  const words: Readonly<Record<string, string>> = {
+    last_admin: `${is} the last active Admin of an organization, and ${isOne ? 'stays' : 'stay'}`,
+    disputed_match: `may be somebody who ${is} there already`,
+    rehire: `${is} back after a long time`,
+    duplicate_key: `${isOne ? 'wants' : 'want'} a username that somebody else has`,
+    drift: `${has} values that were edited by hand`,
+    problem: `${has} a fault in the directory`,
+    correlation: `can not be compared by a correlation rule`,
+  };
+  return words[kind];
 }
 
 function splitOnce(text: string): [string, string] {

@@ -4,7 +4,6 @@
  * push settles its object in the request's transaction.
  */
 import type { TestStep } from '../connectors/contract/contract.ts';
-import { RollcallError } from '../core/errors.ts';
 import type { ConnectionId, RunId, TenantId } from '../core/ids.ts';
 import type { CaseStatus } from '../core/vocabulary.ts';
 import { fillSeat, type SeatChoice } from './cases/no-super-admin.ts';
@@ -40,7 +39,7 @@ import { exportRun, type ExportFormat } from './run/export.ts';
 import { listHistory, type HistoryFilter, type HistoryRow } from './run/history.ts';
 import type { Stopped } from './run/stop-run.ts';
 import { createRunWatcher, type RunState } from './run/watch-runs.ts';
-import { selectRun, selectRuns, type RunFilter, type RunSummary } from './run/runs-store.ts';
+import { mustFindRun, selectRuns, type RunFilter, type RunSummary } from './run/runs-store.ts';
 
 export type { UndoRequest } from './undo/undo.ts';
 export type { HeldFilter, HeldLink } from './undo/held-links.ts';
@@ -134,13 +133,8 @@ export type Reconciliation = {
 export function createReconciliation(deps: RunDeps): Reconciliation {
   const { db } = deps;
   const watcher = createRunWatcher(deps);
-  const getRun = async (tenantId: TenantId, runId: RunId): Promise<RunSummary> => {
-    const run = await db.tenant(tenantId, (tx) => selectRun(tx, runId));
-    if (run !== null) return run;
-    throw new RollcallError('not_found', `There is no run ${runId}.`, {
-      remedy: 'List them with: rollcall runs list',
-    });
-  };
+  const getRun = (tenantId: TenantId, runId: RunId): Promise<RunSummary> =>
+    db.tenant(tenantId, (tx) => mustFindRun(tx, runId));
   return {
     createConnection: (actor, tenantId, document) => createConnection(deps, actor, tenantId, document),
     updateConnection: (actor, tenantId, id, document) => updateConnection(deps, actor, tenantId, id, document),

@@ -1,7 +1,9 @@
 /** What the routes of this room share: who may, and how ids and facts look on the wire. */
 import { z } from 'zod';
 import type { RunId } from '../core/ids.ts';
+import { requireId } from '../core/require-id.ts';
 import { runKinds, runModes, runPhases, runStatuses } from '../core/vocabulary.ts';
+import type { Principal } from '../platform/route.ts';
 import type { Reconciliation } from './reconciliation.ts';
 
 export const view = { object: 'directories', level: 'view' } as const;
@@ -36,6 +38,17 @@ export const runBody = z.object({
   error: facts.nullable(),
   createdAt: z.string(),
 });
+
+/** The run an address names; throws invalid_input, and not_found for one that is out of the caller's reach. */
+export async function reachedRun(
+  { reconciliation }: Pick<RoutesDeps, 'reconciliation'>,
+  principal: Principal,
+  params: z.output<typeof runParams>,
+): Promise<RunId> {
+  const runId = requireId<RunId>(params.runId, 'run');
+  await reconciliation.reach.requireRun(principal, runId);
+  return runId;
+}
 
 export type RoutesDeps = {
   readonly reconciliation: Reconciliation;

@@ -146,6 +146,36 @@ describe.skipIf(!isOpenldapInstalled())('the command line', () => {
     const hired = /^Run (\S+) of/m.exec(run.stdout)?.[1];
     const undo = await rollcall('runs', 'undo', String(hired), '--apply');
     expect([undo.code, undo.stdout]).toEqual([5, expect.stringMatching(/partly applied\nundo of [^]*protected now/)]);
+    expect(undo.stdout).toContain('Nothing was left to take back, so the connection was not paused');
+  });
+
+  it('takes a run back, whole or for one person, as a plan first or at once, and says 4 while it waits', async () => {
+    await directory.modify(
+      `dn: uid=p2,ou=people,${base}\nchangetype: modify\nreplace: cn\ncn: Person Two\n\ndn: uid=p3,ou=people,${base}\nchangetype: modify\nreplace: cn\ncn: Person Three\n`,
+    );
+    const run = await rollcall('run', 'Contoso LDAP');
+    const renamed = String(/^Run (\S+) of/m.exec(run.stdout)?.[1]);
+    const one = await rollcall('runs', 'undo', renamed, '--user', 'Person Two', '--apply', '--keep-running');
+    expect([one.code, one.stdout]).toEqual([0, expect.stringMatching(/succeeded\nundo of [^]*Person 2/)]);
+    expect(one.stdout).not.toContain('Person 3');
+    const plan = await rollcall('runs', 'undo', renamed);
+    expect([plan.code, plan.stdout]).toEqual([0, expect.stringContaining('nothing is changed yet')]);
+    const again = await rollcall('runs', 'undo', renamed);
+    const waiting = String(/This undo waits already, as run (\S+)\./.exec(again.stderr)?.[1]);
+    expect([again.code, again.stdout]).toEqual([0, expect.stringContaining(`Next: rollcall approve ${waiting}`)]);
+
+    const update = async (differences: Differences): Promise<void> => {
+      const changed = await rollcall('connections', 'update', 'Contoso LDAP', '-f', await writeDocument(differences));
+      expect(changed.code).toBe(0);
+    };
+    await update({ approvers: 2 });
+    const two = await rollcall('runs', 'undo', renamed, '--apply');
+    expect([two.code, two.stderr]).toEqual([4, expect.stringContaining('this connection asks for two persons')]);
+    await update({});
+    const whole = await rollcall('runs', 'undo', renamed, '--apply');
+    expect([whole.code, whole.stdout]).toEqual([0, expect.stringMatching(/succeeded\nundo of [^]*Person 3/)]);
+    const resumed = await rollcall('connections', 'resume', 'Contoso LDAP');
+    expect([resumed.code, resumed.stdout]).toEqual([0, expect.stringContaining('2 ')]);
   });
 
   it('makes organizations by their path, each below one that exists', async () => {

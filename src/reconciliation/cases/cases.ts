@@ -1,5 +1,4 @@
 /** Cases: what a person must decide. Opened by conflict rows, closed by a person's word. */
-import { addRuleGrants, type GrantChange } from '../../access/access.ts';
 import { recordEvent } from '../../audit/audit.ts';
 import { RollcallError } from '../../core/errors.ts';
 import { newId, type ConnectionId, type RunId, type TenantId, type UserId } from '../../core/ids.ts';
@@ -8,8 +7,7 @@ import { caseKinds, type CaseKind, type CaseStatus } from '../../core/vocabulary
 import type { Db, TenantTx } from '../../db/db.ts';
 import type { Change } from '../plan/changes.ts';
 import { queueObjectRun } from '../run/object-runs.ts';
-import { desiredOfAnchors } from '../plan/selection.ts';
-import { noteEmptySeats } from './no-super-admin.ts';
+import { giveAskedRoles } from './privileged-grants.ts';
 import { resolveDrift, type DriftValues } from './drift.ts';
 
 export type Case = {
@@ -133,7 +131,7 @@ export function resolveCase(
         remedy: 'List them with: rollcall cases list',
       });
     }
-    await actOn(tx, caseId, found, resolution);
+    await actOn(tx, actor, { ...found, id: caseId }, resolution);
     if (found.connectionId !== null && resolution.action !== 'ignore') await decideSoon(tx, found.connectionId);
     await tx.sql`
       update cases set status = ${resolution.action === 'ignore' ? 'ignored' : 'resolved'}, resolution = ${JSON.stringify(resolution)}::jsonb,
@@ -172,7 +170,12 @@ async function decideSoon(tx: TenantTx, connectionId: ConnectionId): Promise<voi
   if (pushed !== undefined) await queueObjectRun(tx, connectionId, pushed.version);
 }
 
-async function actOn(tx: TenantTx, caseId: string, found: OpenCase, resolution: Resolution): Promise<void> {
+async function actOn(
+  tx: TenantTx,
+  actor: string,
+  found: OpenCase & { readonly id: string },
+  resolution: Resolution,
+): Promise<void> {
   const allowed = actions[found.kind] ?? usual;
   if (!allowed.includes(resolution.action)) {
     throw new RollcallError(
@@ -185,7 +188,7 @@ async function actOn(tx: TenantTx, caseId: string, found: OpenCase, resolution: 
   if (connectionId === null || anchor === null) return;
   switch (resolution.action) {
     case 'grant':
-      return grantAsked(tx, caseId, connectionId, anchor, found.runId);
+      return giveAskedRoles(tx, actor, { caseId: found.id, connectionId, anchor, runId: found.runId });
     case 'source':
     case 'local':
       return resolveDrift(tx, { connectionId, anchor, take: resolution.action, details: found.details ?? {} });
@@ -197,43 +200,6 @@ async function actOn(tx: TenantTx, caseId: string, found: OpenCase, resolution: 
     case 'create':
       return resolveLink(tx, connectionId, anchor, resolution);
   }
-}
-
-/** What the push asked for and the directory still asks for; what it asks for no longer is not given. */
-async function grantAsked(
-  tx: TenantTx,
-  caseId: string,
-  connectionId: ConnectionId,
-  anchor: string,
-  runId: RunId | null,
-): Promise<void> {
-  const still = new Set((await desiredOfAnchors(tx, connectionId, [anchor])).map((row) => `rule:${row.ruleId}`));
-  const asked = await tx.sql<GrantChange[]>`
-    select distinct on (organization_id, role, grant_source) seq, user_id as "userId", organization_id as "organizationId", role,
-      grant_source as source
-    from changes
-    where tenant_id = ${tx.tenantId} and connection_id = ${connectionId} and anchor = ${anchor} and op = 'dispute'
-      and after ->> 'caseKind' = 'privileged_grant' and user_id is not null
-    order by organization_id, role, grant_source, seq desc`;
-  const wanted = asked.filter((row) => still.has(row.source));
-  const given = runId === null ? [] : await addRuleGrants(tx, runId, wanted);
-  if (runId !== null && given.length > 0) {
-    const [row] = await tx.sql<{ connectionName: string }[]>`
-      select name as "connectionName" from connections where tenant_id = ${tx.tenantId} and id = ${connectionId}`;
-    const scope = { connectionId, connectionName: row?.connectionName ?? connectionId, runId };
-    return noteEmptySeats(
-      tx,
-      scope,
-      wanted.filter((grant) => given.includes(grant.seq)),
-    );
-  }
-  throw new RollcallError(
-    'conflict',
-    `The role of case ${caseId} can not be given: the directory asks for it no longer, or an exclusion stands against it.`,
-    {
-      remedy: 'Ignore the case.',
-    },
-  );
 }
 
 function words(kind: CaseKind): string {

@@ -3,7 +3,7 @@ import { describe, expect, test } from 'vitest';
 import { createEngine, type Engine } from '../../../test/fakes/engine.ts';
 import { travel } from '../../../test/fakes/travel.ts';
 import { useDatabase } from '../../../test/setup/database.ts';
-import type { ConnectionId } from '../../core/ids.ts';
+import type { ConnectionId, RunId, UserId } from '../../core/ids.ts';
 import { createScheduledRuns, type RunSummary } from '../reconciliation.ts';
 
 const database = useDatabase();
@@ -184,6 +184,35 @@ describe('a changed role mapping of a pushed connection', () => {
 });
 
 describe('a push that would give a privileged role', () => {
+  test('given by a person it is a change like any other: in the history, explained, and taken back by an undo', async () => {
+    const provider = await createProvider({
+      roles: [{ everyone: 'user' }, { group: 'Admins', role: 'billing_admin' }],
+    });
+    await provider.push((_pushes, say) => say.user('u1'));
+    await provider.push((_pushes, say) => say.group('g', 'Admins'));
+    await provider.push((_pushes, say) => say.members('g', { add: ['u1'] }));
+    const { reconciliation, tenantId } = provider;
+    const [asked] = await reconciliation.listCases(tenantId, 'open');
+    await reconciliation.resolveCase('user:chief', tenantId, asked?.id ?? '', { action: 'grant' });
+    const [user] = await provider.users();
+    const userId = (user?.id ?? '') as UserId;
+    const [given] = await reconciliation.listHistory(tenantId, { userId, limit: 1 });
+    expect(given).toMatchObject({ op: 'grant', role: 'billing_admin', state: 'applied', kind: 'mover' });
+    expect(given?.reason).toBe('Given by user:chief, who decided the case.');
+    const { grants } = await reconciliation.explainUser(tenantId, userId);
+    expect(grants.map((grant) => [grant.role, grant.runId])).toContainEqual(['billing_admin', given?.runId]);
+    const undone = await reconciliation.requestUndo({
+      tenantId,
+      runId: given?.runId ?? ('' as RunId),
+      requestedBy: 'test',
+      mode: 'auto',
+      userId,
+      keepsRunning: true,
+    });
+    await reconciliation.executeRun(tenantId, undone, { signal: new AbortController().signal });
+    expect(await provider.roles('billing_admin')).toBe(0);
+  });
+
   test('gives every other role and leaves that one to a person', async () => {
     const provider = await createProvider({ roles: [{ everyone: 'user' }, { group: 'Admins', role: 'admin' }] });
     await provider.push((_pushes, say) => say.user('u1'));

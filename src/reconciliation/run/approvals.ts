@@ -9,10 +9,7 @@ import { policySchema } from '../../core/policy.ts';
 import type { Db, TenantTx } from '../../db/db.ts';
 import { mustFind } from '../connections/connections.ts';
 import { requireUnpaused } from './refusals.ts';
-import { lockWaiting, type RunApproval, type RunSummary } from './runs-store.ts';
-
-/** An approval is for the plan as it was read; after this it is too old to be meant. */
-const approvalHours = 72;
+import { approvalHours, lockWaiting, type RunApproval, type RunSummary } from './runs-store.ts';
 
 export type Approval = {
   readonly actor: string;

@@ -1,9 +1,7 @@
 /** GET /runs/:runId/events: a run as server-sent events, until it rests. */
-import type { RunId } from '../../core/ids.ts';
-import { requireId } from '../../core/require-id.ts';
 import { streamRoute, type Route } from '../../platform/route.ts';
 import { eventStreamHeaders, formatComment, formatEvent, formatRetry } from '../../platform/server-sent-events.ts';
-import { runParams, view, type RoutesDeps } from '../route-parts.ts';
+import { reachedRun, runParams, view, type RoutesDeps } from '../route-parts.ts';
 import { toState, type RunState } from './watch-runs.ts';
 
 /** After this the client comes again with its credential, which may have been revoked meanwhile. */
@@ -20,8 +18,7 @@ export function eventRoutes({ reconciliation }: RoutesDeps): Route[] {
       params: runParams,
       contentTypes: ['text/event-stream'],
       handler: async ({ params }, { principal, signal, header }) => {
-        const runId = requireId<RunId>(params.runId, 'run');
-        await reconciliation.reach.requireRun(principal, runId);
+        const runId = await reachedRun({ reconciliation }, principal, params);
         const seen = header('last-event-id');
         if (seen !== null) {
           const run = await reconciliation.getRun(principal.tenantId, runId);

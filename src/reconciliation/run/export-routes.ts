@@ -1,9 +1,7 @@
 /** GET /runs/:runId/export: the changes of a run as a download. */
 import { z } from 'zod';
-import type { RunId } from '../../core/ids.ts';
-import { requireId } from '../../core/require-id.ts';
 import { streamRoute, type Route } from '../../platform/route.ts';
-import { runParams, view, type RoutesDeps } from '../route-parts.ts';
+import { reachedRun, runParams, view, type RoutesDeps } from '../route-parts.ts';
 import { exportFormats } from './export.ts';
 
 const contentTypes = { csv: 'text/csv; charset=utf-8', json: 'application/json; charset=utf-8' } as const;
@@ -18,8 +16,7 @@ export function exportRoutes({ reconciliation }: RoutesDeps): Route[] {
       query: z.strictObject({ format: z.enum(exportFormats).default('csv') }),
       contentTypes: ['text/csv', 'application/json'],
       handler: async ({ params, query }, { principal }) => {
-        const runId = requireId<RunId>(params.runId, 'run');
-        await reconciliation.reach.requireRun(principal, runId);
+        const runId = await reachedRun({ reconciliation }, principal, params);
         const body = await reconciliation.exportRun(principal.tenantId, runId, query.format);
         const headers = {
           'Content-Type': contentTypes[query.format],

@@ -165,7 +165,7 @@ export async function recordFailure(
   await enqueue(tx, 'run.failed', { runId: run.id, code: error.code, message: describeError(error) });
 }
 
-/** Older plans that say something else can not be approved any more; returns the one that says the same. */
+/** Older plans that say something else can not be approved any more; returns the one that says the same and still can. */
 async function supersedeOthers(
   tx: TenantTx,
   connectionId: ConnectionId,
@@ -173,7 +173,7 @@ async function supersedeOthers(
   digest: string | null,
 ): Promise<RunId | null> {
   const waiting = await selectWaiting(tx, connectionId, runId);
-  const same = digest === null ? undefined : waiting.find((run) => run.digest === digest);
+  const same = digest === null ? undefined : waiting.find((run) => run.digest === digest && !run.isExpired);
   await supersedeRuns(
     tx,
     waiting.filter((run) => run !== same).map((run) => run.id),

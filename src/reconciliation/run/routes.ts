@@ -5,11 +5,11 @@ import { requireId } from '../../core/require-id.ts';
 import { grantableRoles } from '../../core/roles.ts';
 import { changeClasses, changeKinds, changeOps, changeStates, runStatuses } from '../../core/vocabulary.ts';
 import { pageOf, pageQuery, cutPage, decodeCursor } from '../../platform/page.ts';
-import { route, type Route } from '../../platform/route.ts';
+import { route, type Principal, type Route } from '../../platform/route.ts';
 import { eventRoutes } from './event-routes.ts';
 import { exportRoutes } from './export-routes.ts';
 import { historyRoutes } from './history-routes.ts';
-import { facts, full, runBody, runParams, textOrNull, view, type RoutesDeps } from '../route-parts.ts';
+import { facts, full, reachedRun, runBody, runParams, textOrNull, view, type RoutesDeps } from '../route-parts.ts';
 
 const changeBody = z.object({
   seq: z.int(),
@@ -37,11 +37,12 @@ export function runRoutes(deps: RoutesDeps): Route[] {
     ...exportRoutes(deps),
     ...historyRoutes(deps),
     ...changeRoutes(deps),
-    ...waitingRoutes(deps),
+    ...actionRoutes(deps),
   ];
 }
 
-function listRoutes({ reconciliation }: RoutesDeps): Route[] {
+function listRoutes(deps: RoutesDeps): Route[] {
+  const { reconciliation } = deps;
   return [
     route({
       method: 'get',
@@ -81,15 +82,15 @@ function listRoutes({ reconciliation }: RoutesDeps): Route[] {
       params: runParams,
       response: runBody,
       handler: async ({ params }, { principal }) => {
-        const runId = requireId<RunId>(params.runId, 'run');
-        await reconciliation.reach.requireRun(principal, runId);
+        const runId = await reachedRun(deps, principal, params);
         return reconciliation.getRun(principal.tenantId, runId);
       },
     }),
   ];
 }
 
-function changeRoutes({ reconciliation }: RoutesDeps): Route[] {
+function changeRoutes(deps: RoutesDeps): Route[] {
+  const { reconciliation } = deps;
   return [
     route({
       method: 'get',
@@ -105,8 +106,7 @@ function changeRoutes({ reconciliation }: RoutesDeps): Route[] {
       response: pageOf(changeBody),
       handler: async ({ params, query }, { principal }) => {
         const after = decodeCursor(query.cursor, z.tuple([z.int()]));
-        const runId = requireId<RunId>(params.runId, 'run');
-        await reconciliation.reach.requireRun(principal, runId);
+        const runId = await reachedRun(deps, principal, params);
         const changes = await reconciliation.listChanges(principal.tenantId, {
           runId,
           limit: query.limit + 1,
@@ -125,7 +125,8 @@ function changeRoutes({ reconciliation }: RoutesDeps): Route[] {
   ];
 }
 
-function waitingRoutes({ reconciliation, dispatch }: RoutesDeps): Route[] {
+function actionRoutes(deps: RoutesDeps): Route[] {
+  const { reconciliation, dispatch } = deps;
   return [
     route({
       method: 'post',
@@ -137,8 +138,7 @@ function waitingRoutes({ reconciliation, dispatch }: RoutesDeps): Route[] {
       response: runBody,
       status: 202,
       handler: async ({ params, body }, { principal }) => {
-        const runId = requireId<RunId>(params.runId, 'run');
-        await reconciliation.reach.requireRun(principal, runId);
+        const runId = await reachedRun(deps, principal, params);
         const { isQueued } = await reconciliation.approveRun(principal.tenantId, runId, {
           actor: principal.actor,
           digest: body.digest,
@@ -148,33 +148,33 @@ function waitingRoutes({ reconciliation, dispatch }: RoutesDeps): Route[] {
         return run;
       },
     }),
-    route({
-      method: 'post',
-      path: '/runs/:runId/discard',
-      summary: 'Throw the waiting plan away.',
-      permission: full,
-      params: runParams,
-      response: runBody,
-      handler: async ({ params }, { principal }) => {
-        const runId = requireId<RunId>(params.runId, 'run');
-        await reconciliation.reach.requireRun(principal, runId);
-        await reconciliation.discardRun(principal.tenantId, runId, principal.actor);
-        return reconciliation.getRun(principal.tenantId, runId);
-      },
-    }),
-    route({
-      method: 'post',
-      path: '/runs/:runId/cancel',
-      summary: 'Stop a queued or running run; it writes nothing more.',
-      permission: full,
-      params: runParams,
-      response: runBody,
-      handler: async ({ params }, { principal }) => {
-        const runId = requireId<RunId>(params.runId, 'run');
-        await reconciliation.reach.requireRun(principal, runId);
-        await reconciliation.cancelRun(principal.tenantId, runId, principal.actor);
-        return reconciliation.getRun(principal.tenantId, runId);
-      },
-    }),
+    runAction(deps, 'discard', 'Throw the waiting plan away.', ({ tenantId, actor }, runId) =>
+      reconciliation.discardRun(tenantId, runId, actor),
+    ),
+    runAction(deps, 'cancel', 'Stop a queued or running run; it writes nothing more.', ({ tenantId, actor }, runId) =>
+      reconciliation.cancelRun(tenantId, runId, actor),
+    ),
   ];
+}
+
+/** What a person does to a run without more words; answers the run as it stands then. */
+function runAction(
+  deps: RoutesDeps,
+  name: 'discard' | 'cancel',
+  summary: string,
+  act: (principal: Principal, runId: RunId) => Promise<unknown>,
+): Route {
+  return route({
+    method: 'post',
+    path: `/runs/:runId/${name}`,
+    summary,
+    permission: full,
+    params: runParams,
+    response: runBody,
+    handler: async ({ params }, { principal }) => {
+      const runId = await reachedRun(deps, principal, params);
+      await act(principal, runId);
+      return deps.reconciliation.getRun(principal.tenantId, runId);
+    },
+  });
 }

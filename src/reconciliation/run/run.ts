@@ -39,7 +39,7 @@ import {
   claimRun,
   handOver,
   isPoisonous,
-  selectRun,
+  mustFindRun,
   setPhase,
   type ClaimedRun,
   type RunSummary,
@@ -75,9 +75,7 @@ export async function executeRun(
   } finally {
     await dropOwnStage(deps.db, claimed);
   }
-  const summary = await deps.db.tenant(tenantId, (tx) => selectRun(tx, runId));
-  if (summary === null) throw new RollcallError('not_found', `There is no run ${runId}.`);
-  return summary;
+  return deps.db.tenant(tenantId, (tx) => mustFindRun(tx, runId));
 }
 
 /** What an apply writes to. */

@@ -230,22 +230,23 @@ export async function finishRun(tx: TenantTx, runId: RunId, result: RunResult): 
     where tenant_id = ${tx.tenantId} and id = ${runId}`;
 }
 
+/** An approval is for the plan as it was read; after this it is too old to be meant. */
+export const approvalHours = 72;
+
 /**
- * Runs of the connection that wait for a person. An undo and a plan from the directory do not stand for each other, nor
+ * Runs of the connection that wait for a person; `isExpired`: nobody can approve them any more. An undo and a plan from the directory do not stand for each other, nor
  * do undos of different things.
  */
-export function selectWaiting(
-  tx: TenantTx,
-  connectionId: ConnectionId,
-  except: RunId,
-): Promise<{ id: RunId; digest: string | null }[]> {
-  return tx.sql<{ id: RunId; digest: string | null }[]>`
-    select r.id, r.digest from runs r
+export function selectWaiting(tx: TenantTx, connectionId: ConnectionId, except: RunId): Promise<Waiting[]> {
+  return tx.sql<Waiting[]>`
+    select r.id, r.digest, coalesce(r.finished_at, r.created_at) < now() - make_interval(hours => ${approvalHours}) as "isExpired" from runs r
     join runs o on o.tenant_id = r.tenant_id and o.id = ${except} and o.undo_of is not distinct from r.undo_of
       and o.undo_scope is not distinct from r.undo_scope
     where r.tenant_id = ${tx.tenantId} and r.connection_id = ${connectionId} and r.id <> ${except} and r.status in ('planned', 'held')
     order by r.id desc`;
 }
+
+type Waiting = { readonly id: RunId; readonly digest: string | null; readonly isExpired: boolean };
 
 /** A newer plan says something else: the older ones can not be approved any more. */
 export async function supersedeRuns(tx: TenantTx, ids: readonly RunId[]): Promise<void> {

@@ -1,9 +1,8 @@
 /** Undo over HTTP: ask for one, see which links it holds, let them go. */
 import { z } from 'zod';
 import type { RunId, UserId } from '../../core/ids.ts';
-import { requireId } from '../../core/require-id.ts';
 import { route, type Route } from '../../platform/route.ts';
-import { full, runBody, runParams, textOrNull, view, type RoutesDeps } from '../route-parts.ts';
+import { full, reachedRun, runBody, runParams, textOrNull, view, type RoutesDeps } from '../route-parts.ts';
 
 const heldLinkBody = z.object({
   connectionId: z.string(),
@@ -22,12 +21,13 @@ export function undoRoutes(deps: RoutesDeps): Route[] {
   return [undoRoute(deps), ...linkRoutes(deps)];
 }
 
-function undoRoute({ reconciliation, dispatch }: RoutesDeps): Route {
+function undoRoute(deps: RoutesDeps): Route {
+  const { reconciliation, dispatch } = deps;
   return route({
     method: 'post',
     path: '/runs/:runId/undo',
     summary:
-      'Plan the undo of a run, or of what it did to one user or in one request; apply goes on where no guard holds it.',
+      'Plan the undo of a run, or of what it did to one user or in one request; apply goes on where nothing holds it. The same undo waiting already: the new run ends superseded, and counts.sameAs names the one to approve.',
     permission: full,
     params: runParams,
     body: z.strictObject({
@@ -40,8 +40,7 @@ function undoRoute({ reconciliation, dispatch }: RoutesDeps): Route {
     status: 202,
     handler: async ({ params, body }, { principal }) => {
       const { tenantId, actor } = principal;
-      const undoOf = requireId<RunId>(params.runId, 'run');
-      await reconciliation.reach.requireRun(principal, undoOf);
+      const undoOf = await reachedRun(deps, principal, params);
       const runId = await reconciliation.requestUndo({
         tenantId,
         runId: undoOf,

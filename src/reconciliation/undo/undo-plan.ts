@@ -217,7 +217,8 @@ async function planStandings(tx: TenantTx): Promise<void> {
     join undo_users u on u.user_id = f.user_id and u.kept is null and not u.is_created`;
   await tx.sql`
     insert into undo_plan (class, op, kind, anchor, user_id, subject, before, after, reason, cause, restore)
-    select case was_status when 'active' then 'update' when 'suspended' then 'suspend' else 'remove' end,
+    -- who was removed stands again before roles are given back: nobody who is removed is given any
+    select case when was_status = 'active' or status = 'removed' then 'update' when was_status = 'suspended' then 'suspend' else 'remove' end,
       case was_status when 'active' then 'reactivate' when 'suspended' then 'suspend' else 'remove' end,
       case when status = 'active' then 'leaver' else 'mover' end, anchor, user_id, subject,
       jsonb_build_object('status', status, 'suspendedBy', suspended_by),

@@ -1,7 +1,8 @@
 /** Undo: what a run did is taken back exactly, what somebody changed since is kept, and no next run repeats it. */
 import { describe, expect, test } from 'vitest';
 import { createEngine, type Engine } from '../../../test/fakes/engine.ts';
-import { useDatabase } from '../../../test/setup/database.ts';
+import { createTenant, useDatabase } from '../../../test/setup/database.ts';
+import { addSubOrganization } from '../../../test/setup/people.ts';
 import { isRollcallError } from '../../core/errors.ts';
 import type { RunId, UserId } from '../../core/ids.ts';
 import type { RunSummary } from '../reconciliation.ts';
@@ -100,13 +101,72 @@ describe('the undo of a whole run', () => {
     expect(await standing(engine)).toEqual(before);
   });
 
-  test('a user suspended, removed or brought back by the run stands as before', async () => {
+  test('gives back the quota home that the run moved, with the source it had', async () => {
+    const tenant = await createTenant(database.db);
+    const ids = [1, 2].map(() => addSubOrganization(database.db, tenant.tenantId, tenant.organizationId));
+    const [emea, apac] = await Promise.all(ids);
+    const roles = [
+      { everyone: 'user' },
+      { group: 'Emea', role: 'user', organization: `${tenant.slug}/${emea}` },
+      { group: 'Apac', role: 'user', organization: `${tenant.slug}/${apac}` },
+    ];
+    const engine = await createEngine(database.db, { tenant, document: { roles } });
+    for (let n = 1; n <= 9; n += 1) engine.directory.put(person(engine, n));
+    engine.directory.team('emea', 'Emea', ['p1', 'p2', 'p3']);
+    engine.directory.team('apac', 'Apac', ['p4']);
+    await engine.sync();
+    const before = await standing(engine);
+    const homes = () =>
+      database.db.tenant(
+        tenant.tenantId,
+        (tx) => tx.sql`
+      select quota_home_id as home, provenance ->> 'quotaHome' as source from users where display_name in ('Person 01', 'Person 05') order by display_name`,
+      );
+    const source = expect.stringMatching(/^rule:/) as unknown;
+    expect(await homes()).toEqual([
+      { home: emea, source },
+      { home: null, source: null },
+    ]);
+    engine.directory.team('emea', 'Emea', ['p2', 'p3']);
+    engine.directory.team('apac', 'Apac', ['p1', 'p4', 'p5']);
+    const run = await engine.sync();
+    expect((await homes()).map((row) => row['home'])).toEqual([apac, apac]);
+    const done = await undo(engine, run.id);
+    expect([done.status, done.error]).toEqual(['succeeded', null]);
+    expect(await homes()).toEqual([
+      { home: emea, source },
+      { home: null, source: null },
+    ]);
+    expect(await standing(engine)).toEqual(before);
+  });
+
+  test('that finds nothing left to take back pauses nothing and holds nothing', async () => {
+    const engine = await engineWith(5);
+    engine.directory.put({ id: 'p3', department: 'Finance' });
+    const run = await engine.sync();
+    const edited = await userOf(engine, 'Person 03');
+    await database.db.tenant(
+      engine.tenantId,
+      (tx) => tx.sql`
+        update users set department = 'Legal', provenance = provenance || '{"department": "manual"}', version = version + 1, last_run_id = null
+        where id = ${edited}`,
+    );
+    const done = await undo(engine, run.id);
+    expect((await engine.changes(done.id)).map((row) => [row.op, row.state])).toEqual([['keep', 'conflict']]);
+    const { reconciliation, tenantId, connectionId } = engine;
+    expect((await reconciliation.findConnection(tenantId, connectionId)).status).toBe('active');
+    expect(await reconciliation.listHeldLinks(tenantId, {}, 10)).toEqual([]);
+    expect(await engine.changes((await engine.run()).id)).toEqual([]);
+  });
+
+  test('a user suspended, removed (suspended or not before) or brought back by the run stands as before', async () => {
     const engine = await engineWith(30, { leaver: { policy: 'remove' } });
     engine.directory.people.delete('p9');
+    engine.directory.put({ id: 'p1', isActive: false });
     await engine.sync();
     const before = await standing(engine);
     engine.directory.put(person(engine, 9));
-    engine.directory.people.delete('p2');
+    for (const id of ['p1', 'p2']) engine.directory.people.delete(id);
     const run = await engine.sync();
     await undo(engine, run.id);
     expect(await standing(engine)).toEqual(before);

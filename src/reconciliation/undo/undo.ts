@@ -9,7 +9,7 @@ import { newId, type RunId, type TenantId, type UserId } from '../../core/ids.ts
 import type { RunMode } from '../../core/vocabulary.ts';
 import type { Db, TenantTx } from '../../db/db.ts';
 import { mustFind } from '../connections/connections.ts';
-import { insertRun, selectRun, type RunSummary } from '../run/runs-store.ts';
+import { insertRun, mustFindRun, type RunSummary } from '../run/runs-store.ts';
 import { undoableOps, type UndoScope } from './undo-plan.ts';
 
 export type UndoRequest = {
@@ -40,12 +40,7 @@ export function requestUndo(db: Db, request: UndoRequest): Promise<RunId> {
     });
   }
   return db.tenant(request.tenantId, async (tx) => {
-    const run = await selectRun(tx, request.runId);
-    if (run === null) {
-      throw new RollcallError('not_found', `There is no run ${request.runId}.`, {
-        remedy: 'List them with: rollcall runs list',
-      });
-    }
+    const run = await mustFindRun(tx, request.runId);
     await requireUndoable(tx, run, scope);
     const connection = await mustFind(tx, run.connectionId);
     const id = newId<RunId>();
