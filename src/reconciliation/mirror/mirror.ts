@@ -153,7 +153,10 @@ async function mergeEdges(
     where ${place} and not g.is_set and w.group_anchor = m.group_anchor and w.member_anchor = m.member_anchor and w.op = '-'`;
   const added = await tx.sql`
     insert into mirror_edges (tenant_id, connection_id, group_anchor, member_anchor)
-    select ${tx.tenantId}::uuid, ${connectionId}::uuid, group_anchor, member_anchor from edge_words where op = '+'
+    select ${tx.tenantId}::uuid, ${connectionId}::uuid, group_anchor, member_anchor from edge_words w
+    where op = '+' and not exists (
+      select 1 from mirror_edges m
+      where m.tenant_id = ${tx.tenantId} and m.connection_id = ${connectionId} and m.group_anchor = w.group_anchor and m.member_anchor = w.member_anchor)
     on conflict do nothing`;
   await tx.sql`
     update mirror_objects m set members_hash = g.members_hash, member_count = g.member_count, updated_at = now()

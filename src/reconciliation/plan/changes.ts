@@ -211,10 +211,13 @@ export async function skipOpenChanges(tx: TenantTx, runId: RunId, why: string): 
 
 /** Rows by kind of user change, and by class and state. */
 export async function countChanges(tx: TenantTx, runId: RunId): Promise<ChangeCount[]> {
-  const rows = await tx.sql<ChangeCount[]>`
-    select class, op, kind, state, count(*)::int as rows, count(distinct coalesce(user_id::text, anchor))::int as subjects
-    from changes where tenant_id = ${tx.tenantId} and run_id = ${runId} group by 1, 2, 3, 4 order by 1, 2, 3, 4`;
-  return rows;
+  // grouped twice, because distinct counts sort what grouping hashes
+  return tx.sql<ChangeCount[]>`
+    select class, op, kind, state, sum(rows)::int as rows, count(*)::int as subjects from (
+      select class, op, kind, state, count(*) as rows from changes
+      where tenant_id = ${tx.tenantId} and run_id = ${runId}
+      group by class, op, kind, state, user_id, case when user_id is null then anchor end) subjects
+    group by 1, 2, 3, 4 order by 1, 2, 3, 4`;
 }
 
 export type ChangeCount = {
