@@ -13,6 +13,7 @@ import { createListMarks } from './list-marks.ts';
 import type { Handler } from './request.ts';
 import { groupModel } from './schema-model.ts';
 import { createSearch, createSearchAll } from './search.ts';
+import { createSharedReads } from './shared-reads.ts';
 import { createUsers } from './users.ts';
 import { createWalks } from './walks.ts';
 
@@ -39,10 +40,12 @@ const mebibyte = 1_048_576;
 
 export function createEndpoints(deps: EndpointDeps): readonly Endpoint[] {
   const { clock } = deps;
-  const users = createUsers(deps);
+  const sharedReads = createSharedReads(deps.db);
+  const users = createUsers({ ...deps, reads: sharedReads });
   const groups = createGroups(deps);
   const reads = {
     db: deps.db,
+    sharedReads,
     walks: createWalks(clock),
     marks: createListMarks(() => clock.now()),
     cursors: createCursors(deps.pepper, clock),

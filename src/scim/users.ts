@@ -16,15 +16,16 @@ import { checkIfMatch, isNotModified, type ResourceHandlers, type ScimAnswer, ty
 import { userModel } from './schema-model.ts';
 import { readSettings } from './settings.ts';
 import { findHolders, type Holder } from './users-store.ts';
+import type { SharedReads } from './shared-reads.ts';
 import { readObject, type StoredObject } from './store.ts';
 import { writeTenant } from './write.ts';
 
-type Resources = { readonly db: Db; readonly pushes: Pushes };
+type Resources = { readonly db: Db; readonly pushes: Pushes; readonly reads: SharedReads };
 
 export function createUsers(resources: Resources): ResourceHandlers {
-  const { db, pushes } = resources;
+  const { db, pushes, reads } = resources;
   return {
-    get: (request) => getUser(db, request),
+    get: (request) => getUser(reads, request),
     create: (request) => createUser(resources, request),
 
     replace: async (request) => {
@@ -57,9 +58,9 @@ export function createUsers(resources: Resources): ResourceHandlers {
   };
 }
 
-async function getUser(db: Db, request: ScimRequest): Promise<ScimAnswer> {
+async function getUser(reads: SharedReads, request: ScimRequest): Promise<ScimAnswer> {
   const projection = projectionOf(request);
-  const object = await db.tenant(request.context.tenantId, async (tx) => {
+  const object = await reads(request.context.tenantId, async (tx) => {
     const found = await readObject(tx, request.context, userModel, request.id, {
       relations: shows(projection, 'groups'),
     });
@@ -70,7 +71,8 @@ async function getUser(db: Db, request: ScimRequest): Promise<ScimAnswer> {
 }
 
 /** One round trip besides the push itself: uniqueness is the index's word, not a read before. */
-async function createUser({ db, pushes }: Resources, request: ScimRequest): Promise<ScimAnswer> {
+async function createUser(resources: Resources, request: ScimRequest): Promise<ScimAnswer> {
+  const { db, pushes } = resources;
   const { context } = request;
   const projection = projectionOf(request);
   const document = keepActive({ active: true }, normalizeResource(userModelOf(request.settings), request.body));
@@ -84,7 +86,7 @@ async function createUser({ db, pushes }: Resources, request: ScimRequest): Prom
     });
   } catch (error) {
     if (!isRollcallError(error, 'conflict')) throw error;
-    return answerDuplicate({ db, pushes }, request, document, error);
+    return answerDuplicate(resources, request, document, error);
   }
   const created = answer(201, request, object, projection);
   return { ...created, headers: { ...created.headers, Location: locationOf(userModel, anchor, request.base) } };
