@@ -109,7 +109,8 @@ async function changeBoth(world: World, model: Model, change: Change, isPushed: 
     if (typeof value !== 'string') return !(isPushed && isGone(world, id));
     return source.people.has(id);
   });
-  for (const [id, value] of told) {
+  for (const [id, word] of told) {
+    const value = isPushed ? word : underOldName(model, id, word);
     await takeAll(world, [{ directory: { people: { [id]: value } }, ...(isPushed ? { in: 'Second' } : {}) }]);
     if (value === 'deleted') model.delete(isPushed, id);
     else if (value === 'unseen') model.unseen.add(id);
@@ -124,6 +125,13 @@ async function changeBoth(world: World, model: Model, change: Change, isPushed: 
     await takeAll(world, [{ directory: { proof: change.proof } }]);
     model.isProving = change.proof === 'the truth';
   }
+}
+
+/** Who comes back to a directory does so under the username they left with: their own may be somebody else's by a swap. */
+function underOldName(model: Model, id: string, word: Fields | 'deleted' | 'unseen' | 'seen'): typeof word {
+  const username = model.users.get(id)?.username;
+  if (typeof word === 'string' || model.directory.people.has(id) || username === undefined) return word;
+  return { username, ...word };
 }
 
 /** A provider makes somebody anew under another id; a deleted one does not come back. */

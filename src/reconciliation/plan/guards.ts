@@ -105,7 +105,7 @@ async function countForGuards(tx: TenantTx, run: PlannedRun): Promise<Sums & { r
       count(distinct user_id) filter (where kind = 'leaver')::int as leavers,
       count(*) filter (where class = 'revoke')::int as revokes,
       count(*) filter (where class = 'grant' and role <> 'user' and is_now)::int as "privilegedGrants",
-      count(*) filter (where class = 'key' and kind <> 'joiner')::int as "keyChanges",
+      count(*) filter (where op = 'key' and kind <> 'joiner')::int as "keyChanges",
       count(*) filter (where is_email)::int as "emailChanges"
     from run_counted`;
   if (sums === undefined) throw new Error('An aggregate gives one row.');
@@ -148,12 +148,13 @@ async function countLive(
 /** The rows of a guard's class. */
 function heldBy(tx: TenantTx, guard: GuardName, groupAnchor: string | null) {
   return {
-    leavers: tx.sql`kind = 'leaver'`,
+    // with the usernames that only their removal frees
+    leavers: tx.sql`(kind = 'leaver' or class = 'remove' and op = 'key')`,
     revokes: tx.sql`class = 'revoke'`,
     group_loss: tx.sql`class = 'revoke' and cause = ${`left_group:${groupAnchor ?? ''}`}`,
     privileged_grants: tx.sql`class = 'grant' and role <> 'user'`,
     joiners: tx.sql`kind = 'joiner'`,
-    key_changes: tx.sql`class = 'key'`,
+    key_changes: tx.sql`op = 'key'`,
     email_changes: tx.sql`class = 'update' and after ? 'email'`,
   }[guard];
 }

@@ -11,6 +11,7 @@ import { textKey } from '../../core/text-keys.ts';
 import type { TenantTx } from '../../db/db.ts';
 import type { Comparison } from './comparison.ts';
 import { toNewChanges, type NewChange } from './changes.ts';
+import { followRemovals, noteFreed } from './freed-usernames.ts';
 import { fillCorrelationKeys } from './correlation-specs.ts';
 import { addDue, markLeaving } from './leavers.ts';
 import { completeDesired, desiredOfRun, nextAffected, selectAffected } from './selection.ts';
@@ -74,7 +75,9 @@ export async function writePlan(tx: TenantTx, options: PlanOptions): Promise<Dec
   }
   await disputeSharedMatches(tx, runId);
   seq += await replaceLinks(tx, { runId, connectionId }, seq);
+  await noteFreed(tx, runId);
   await settleUsernames(tx, runId, seq);
+  await followRemovals(tx, runId);
   await shieldLastAdmin(tx, runId);
   return { subjects: total, anchors: total <= keptAnchors ? kept : null };
 }
@@ -139,7 +142,7 @@ async function disputeSharedMatches(tx: TenantTx, runId: RunId): Promise<void> {
 
 /**
  * A username may pass from one user to another in one run (swap, chain, a newcomer taking over a leaver's): then the
- * owner's own change frees it. What nobody frees, or two want, becomes a conflict, and with it whatever depended on it.
+ * owner's own change frees it, or the owner's removal (freed-usernames.ts). What nobody frees, or two want, becomes a conflict, and with it whatever depended on it.
  */
 async function settleUsernames(tx: TenantTx, runId: RunId, firstFreeSeq: number): Promise<void> {
   await tx.sql`create index on run_wants (key)`;
@@ -150,7 +153,8 @@ async function settleUsernames(tx: TenantTx, runId: RunId, firstFreeSeq: number)
       with lost as (
         delete from run_wants w where w.key is not null and (
           exists (select 1 from run_wants o where o.key = w.key and o.seq <> w.seq)
-          or (w.owner_id is not null and not exists (select 1 from run_wants o where o.user_id = w.owner_id and not o.is_create)))
+          or (w.owner_id is not null and w.owner_id not in (select f.user_id from run_freed f)
+            and not exists (select 1 from run_wants o where o.user_id = w.owner_id and not o.is_create)))
         returning w.seq, w.anchor, w.key, w.owner_id, w.is_create
       ), dropped as (
         delete from changes c using lost
