@@ -6,7 +6,7 @@
  * organization alone (R72, R73, C2). A role is the union of its live grants, whatever gave them; what a directory gave
  * and a person took away stays away (an exclusion).
  */
-import type { OrganizationId, UserId } from '../core/ids.ts';
+import type { OrganizationId, TenantId, UserId } from '../core/ids.ts';
 import type { TenantTx } from '../db/db.ts';
 import { authenticate, type Authenticated } from './authenticate.ts';
 import {
@@ -20,7 +20,7 @@ import { createGrants, refuseLastAdmin, type Grants } from './grants.ts';
 import { createReads, type AccessReads } from './reads.ts';
 import { activeAdmins, lockOrganizations, lockUser, organizationsAdministeredBy } from './store.ts';
 import { createSuperAdmins, type SuperAdmins } from './super-admin.ts';
-import { remindOfExpiry } from './token-reminders.ts';
+import { readTokenStandings, remindOfExpiry, type TokenStanding } from './token-reminders.ts';
 import { createTokens, type TokenDeps, type Tokens } from './tokens.ts';
 
 export { addRuleGrants, removeRuleGrants, type GrantChange } from './rule-grants.ts';
@@ -40,6 +40,7 @@ export {
 } from './permissions.ts';
 export type { GrantView } from './reads.ts';
 export { assignSuperAdmin, claimSuperAdmin } from './super-admin.ts';
+export type { TokenStanding } from './token-reminders.ts';
 export type { NewToken, TokenView } from './tokens.ts';
 export { revokeTokensCreatedBy } from './tokens.ts';
 
@@ -54,6 +55,8 @@ export type Access = Tokens &
     issueAccessToken(request: TokenRequest): Promise<TokenAnswer>;
     /** Puts a message into the outbox for each token that is about to expire, once per reminder; answers how many. */
     remindOfExpiry(): Promise<number>;
+    /** Of each SCIM connection of a tenant: until when somebody can push. For the operator. */
+    tokenStandings(tenantId: TenantId): Promise<TokenStanding[]>;
     /** Deletes one batch of access tokens that ended a day ago; answers how many. */
     deleteExpiredAccessTokens(): Promise<number>;
   };
@@ -69,6 +72,7 @@ export function createAccess(deps: TokenDeps): Access {
     authenticate: (text, address) => authenticate(db, pepper, text, address),
     issueAccessToken: (request) => issueAccessToken(deps, request),
     remindOfExpiry: () => remindOfExpiry(db),
+    tokenStandings: (tenantId) => db.tenant(tenantId, readTokenStandings),
     deleteExpiredAccessTokens: () => deleteExpiredAccessTokens(db),
   };
 }

@@ -2,8 +2,8 @@
  * access/token-reminders: a token that is about to expire is told of 60, 30 and 7 days before, once each, through the
  * outbox: an identity provider whose token ended goes on without anybody noticing that nobody is provisioned any more.
  */
-import type { TenantId } from '../core/ids.ts';
-import { toIso } from '../core/instant.ts';
+import type { ConnectionId, TenantId } from '../core/ids.ts';
+import { toIso, toIsoOrNull } from '../core/instant.ts';
 import type { Db, TenantTx } from '../db/db.ts';
 import { enqueueEach } from '../outbox/outbox.ts';
 
@@ -66,4 +66,29 @@ async function remindTenant(tx: TenantTx): Promise<number> {
     })),
   );
   return due.length;
+}
+
+/** Until when somebody can push over a connection. */
+export type TokenStanding = {
+  readonly connectionId: ConnectionId;
+  /** Of the token that ends next or, where none works, ended last; null where the connection has no token. */
+  readonly tokenId: string | null;
+  readonly name: string | null;
+  /** Null where no end is set, or there is no token. */
+  readonly expiresAt: string | null;
+  /** Whether any token works now. */
+  readonly works: boolean;
+};
+
+/** Of each SCIM connection of the tenant. What was rotated out ends on purpose and counts only while nothing else does. */
+export async function readTokenStandings({ sql, tenantId }: TenantTx): Promise<TokenStanding[]> {
+  const rows = await sql<TokenStanding[]>`
+    select distinct on (c.id) c.id as "connectionId", t.id as "tokenId", t.name, t.expires_at as "expiresAt",
+      coalesce(t.expires_at > now(), t.id is not null) as works
+    from connections c
+    left join tokens t on t.tenant_id = c.tenant_id and t.connection_id = c.id and t.revoked_at is null and t.key_id is null
+    where c.tenant_id = ${tenantId} and c.kind = 'scim'
+    order by c.id, coalesce(t.expires_at <= now(), false), coalesce(t.reminded_days = 0, false),
+      case when t.expires_at > now() then t.expires_at end nulls last, t.expires_at desc nulls last, t.id`;
+  return rows.map((row) => ({ ...row, expiresAt: toIsoOrNull(row.expiresAt) }));
 }

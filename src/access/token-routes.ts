@@ -95,11 +95,14 @@ export function tokenRoutes(access: Access): Route[] {
       summary: 'A new text with the same rights; the old one ends after the overlap.',
       permission: keysFull,
       params: tokenParams,
-      body: z.strictObject({ overlapMinutes: z.int().min(0).max(43_200).default(60) }),
+      body: z.strictObject({
+        overlapMinutes: z.int().min(0).max(43_200).default(60),
+        expiresAt: newTokenFields.expiresAt.describe('As long from now as the old one was made for, unless given.'),
+      }),
       response: issued,
       status: 201,
       handler: async ({ params, body }, { principal }) =>
-        access.rotateToken(principal, params.tokenId, body.overlapMinutes),
+        access.rotateToken(principal, params.tokenId, body.overlapMinutes, body.expiresAt),
     }),
     route({
       method: 'delete',

@@ -57,11 +57,15 @@ export type TokenView = {
 export type Tokens = {
   /** `text` is the token itself: in this answer and nowhere else. */
   createToken(principal: Principal, input: NewToken): Promise<{ readonly token: TokenView; readonly text: string }>;
-  /** A new text under the same name and rights; the old one ends after the overlap. */
+  /**
+   * A new text under the same name and rights; the old one ends after the overlap. It lives as long as the old one was
+   * made for, unless told otherwise: whoever rotates what is about to end wants no second one that is.
+   */
   rotateToken(
     principal: Principal,
     tokenId: string,
     overlapMinutes: number,
+    expiresAt?: string | null,
   ): Promise<{ readonly token: TokenView; readonly text: string }>;
   listTokens(principal: Principal, page: PageRequest): Promise<Page<TokenView>>;
   revokeToken(principal: Principal, tokenId: string): Promise<TokenView>;
@@ -73,8 +77,8 @@ export function createTokens(deps: TokenDeps): Tokens {
   const { db } = deps;
   return {
     createToken: (principal, input) => db.tenant(principal.tenantId, (tx) => createToken(tx, deps, principal, input)),
-    rotateToken: (principal, tokenId, overlapMinutes) =>
-      db.tenant(principal.tenantId, (tx) => rotateToken(tx, deps, principal, tokenId, overlapMinutes)),
+    rotateToken: (principal, tokenId, overlapMinutes, expiresAt) =>
+      db.tenant(principal.tenantId, (tx) => rotateToken(tx, deps, principal, tokenId, { overlapMinutes, expiresAt })),
     listTokens: (principal, page) => db.tenant(principal.tenantId, (tx) => listTokens(tx, principal, page)),
     revokeToken: (principal, tokenId) => db.tenant(principal.tenantId, (tx) => revokeToken(tx, principal, tokenId)),
   };
@@ -104,9 +108,12 @@ async function createToken(tx: TenantTx, deps: TokenDeps, principal: Principal, 
 
 function checkExpiry(text: string | null, clock: Clock): string | null {
   if (text === null) return null;
+  // anything else a Date would read in the time zone and the order of day and month of this machine
+  const isTime = z.union([z.iso.datetime({ offset: true }), z.iso.date()]).safeParse(text).success;
   const at = new Date(text);
-  if (at.getTime() > clock.now().getTime()) return at.toISOString();
-  throw new RollcallError('invalid_input', 'The expiry must be a point in time in the future.', {
+  if (isTime && at.getTime() > clock.now().getTime()) return at.toISOString();
+  const fault = isTime ? 'lies in the past' : 'is no point in time';
+  throw new RollcallError('invalid_input', `The expiry "${text.slice(0, 50)}" ${fault}.`, {
     remedy: 'Write it as 2027-01-31T00:00:00Z.',
     details: { path: 'expiresAt' },
   });
@@ -156,10 +163,11 @@ async function rotateToken(
   deps: TokenDeps,
   principal: Principal,
   tokenId: string,
-  overlapMinutes: number,
+  { overlapMinutes, expiresAt }: { readonly overlapMinutes: number; readonly expiresAt: string | null | undefined },
 ) {
   const old = await findToken(tx, principal, tokenId);
   if (old.revokedAt !== null) throw new RollcallError('conflict', 'This token was revoked; create a new one.');
+  const newEnd = expiresAt === undefined ? sameLife(old, deps.clock) : checkExpiry(expiresAt, deps.clock);
   const end = new Date(deps.clock.now().getTime() + overlapMinutes * 60_000).toISOString();
   await tx.query
     .update(tokens)
@@ -177,9 +185,14 @@ async function rotateToken(
     target: `token:${old.id}`,
     details: { overlapMinutes },
   });
-  const { kind, name, organizationId, connectionId, role, expiresAt, scopes, allowedRanges } = old;
-  const grant = { kind, name, organizationId, connectionId, role, expiresAt, scopes, allowedRanges };
+  const { kind, name, organizationId, connectionId, role, scopes, allowedRanges } = old;
+  const grant = { kind, name, organizationId, connectionId, role, expiresAt: newEnd, scopes, allowedRanges };
   return issue(tx, deps, principal, grant);
+}
+
+function sameLife({ createdAt, expiresAt }: Row, clock: Clock): string | null {
+  if (expiresAt === null) return null;
+  return new Date(clock.now().getTime() + Date.parse(expiresAt) - Date.parse(createdAt)).toISOString();
 }
 
 async function listTokens(tx: TenantTx, principal: Principal, page: PageRequest): Promise<Page<TokenView>> {

@@ -48,6 +48,17 @@ const gauges: readonly ConnectionGauge[] = [
       select id as label, failed_runs as value from connections`,
   },
   {
+    name: 'rollcall_connection_token_expires_in_seconds',
+    help: 'Time until the next token of a SCIM connection ends; negative since the last one ended. None without an end.',
+    labelName: 'connection',
+    read: ({ sql }) => sql<Sample[]>`
+      select connection_id as label, extract(epoch from coalesce(
+        min(expires_at) filter (where expires_at > now() and reminded_days is distinct from 0),
+        case when bool_and(expires_at is not null) then max(expires_at) end) - now())::float8 as value
+      from tokens where connection_id is not null and revoked_at is null and key_id is null
+      group by 1 having bool_or(expires_at > now() and reminded_days is distinct from 0) or bool_and(expires_at is not null)`,
+  },
+  {
     name: 'rollcall_runs',
     help: 'Runs that are live or wait for a person, by status.',
     labelName: 'status',

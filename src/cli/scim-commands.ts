@@ -1,5 +1,5 @@
 /** Commands about what identity providers push: the request log of a connection, and its dry replay. */
-import type { Command } from 'commander';
+import { InvalidArgumentError, type Command } from 'commander';
 import { RollcallError } from '../core/errors.ts';
 import type { Replayed, ScimRequestView } from '../scim/scim.ts';
 import { inTenant, parseCount, readPages, type CommandContext } from './context.ts';
@@ -15,7 +15,7 @@ export function addScimCommands(program: Command, context: CommandContext): void
     .command('list <connection>')
     .description('what its identity provider sent, newest first; -o ndjson shows the bodies')
     .option('--refused', 'only what was refused')
-    .option('--method <method>', 'only this one, e.g. PATCH')
+    .option('--method <method>', 'only this one, e.g. PATCH', parseMethod)
     .option('--limit <count>', 'rows at most', parseCount, 50)
     .action(async (reference: string, options: ListOptions, command: Command) => {
       await inTenant(context, command, async ({ office, principal, tenantId, output }) => {
@@ -49,9 +49,26 @@ export function addScimCommands(program: Command, context: CommandContext): void
     });
 }
 
+const methods = ['GET', 'POST', 'PUT', 'PATCH', 'DELETE'];
+
+/** A method that is misspelled would find nothing, as if nothing had been sent. */
+function parseMethod(text: string): string {
+  const method = text.toUpperCase();
+  if (methods.includes(method)) return method;
+  throw new InvalidArgumentError(`It must be one of ${methods.join(', ')}.`);
+}
+
+/** Filters as somebody wrote them, not as they travel. */
+function readable(path: string): string {
+  const [place = '', text] = path.split('?', 2);
+  if (text === undefined) return place;
+  const parameters = [...new URLSearchParams(text)].map(([name, value]) => `${name}=${value}`);
+  return `${place}?${parameters.join('&')}`;
+}
+
 const columns = [
   { title: 'time', value: (row) => formatTime(row.at) },
-  { title: 'request', value: (row) => `${row.method} ${row.path}` },
+  { title: 'request', value: (row) => `${row.method} ${readable(row.path)}` },
   { title: 'status', value: (row) => row.status || null },
   { title: 'scimType', value: (row) => row.scimType },
   { title: 'reason', value: (row) => row.reason },
@@ -62,7 +79,7 @@ const columns = [
 function describeReplay({ request, status, body, changes }: Replayed): string {
   const detail = body?.['detail'];
   const lines = [
-    `${request.method} ${request.path}`,
+    `${request.method} ${readable(request.path)}`,
     `answered ${request.status} then${request.reason === null ? '' : `: ${request.reason}`}`,
     `would be answered ${status} now${typeof detail === 'string' ? `: ${detail}` : ''}`,
     changes.length === 0 ? 'Nobody would change.' : 'It would change:',

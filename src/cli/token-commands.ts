@@ -62,6 +62,8 @@ function addCreateCommand(tokens: Command, context: CommandContext): void {
     .option('--expires <time>', 'end of its life, e.g. 2027-01-31T00:00:00Z; never unless given')
     .action(async (options: NewTokenOptions, command: Command) => {
       await inTenant(context, command, async (at) => {
+        const isRoleGiven = command.getOptionValueSource('role') !== 'default';
+        if (options.connection !== undefined && isRoleGiven) throw roleOfConnection();
         const made = await at.office.access.createToken(at.principal, await wantedToken(at, options));
         printNew(context, at, made);
       });
@@ -73,9 +75,11 @@ function addRotateCommand(tokens: Command, context: CommandContext): void {
     .command('rotate <id>')
     .description('makes a new text with the same rights; the old one goes on until the overlap is over')
     .option('--overlap <minutes>', 'how long both work', parseOverlap, 60)
-    .action(async (id: string, options: { readonly overlap: number }, command: Command) => {
+    .option('--expires <time>', 'end of the new one; as long from now as the old one was made for, unless given')
+    .action(async (id: string, options: { readonly overlap: number; readonly expires?: string }, command: Command) => {
       await inTenant(context, command, async (at) => {
-        printNew(context, at, await at.office.access.rotateToken(at.principal, id, options.overlap));
+        const { overlap, expires } = options;
+        printNew(context, at, await at.office.access.rotateToken(at.principal, id, overlap, expires));
         context.environment.stderr.write(`The old text ends in ${options.overlap} minutes.\n`);
       });
     });
@@ -103,6 +107,12 @@ function printNew(
   if (token.kind === 'key') {
     environment.stderr.write(`Client id: ${token.id}. Token endpoint: ${base}/oauth/token\n`);
   }
+}
+
+function roleOfConnection(): RollcallError {
+  return new RollcallError('invalid_input', '--role is for API tokens; a token of a SCIM connection has no role.', {
+    remedy: 'What is pushed is bound by the ceiling of the connection, and the token by --scope.',
+  });
 }
 
 async function wantedToken(at: TenantWork, options: NewTokenOptions): Promise<NewToken> {
