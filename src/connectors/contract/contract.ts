@@ -149,3 +149,46 @@ export type Connector<Settings = unknown, Secrets = unknown> = {
   /** For reminders before a credential ends. Left out where credentials have no end; empty when none is in use. */
   credentialEnds?(request: Omit<ReadRequest<Settings, Secrets>, 'mode' | 'cursor'>): Promise<readonly CredentialEnd[]>;
 };
+
+/**
+ * The events of batches, one by one; `signal` ends it between any two of them. Written by hand because an async generator
+ * costs several promises per event, and there are millions of them.
+ */
+export function eventsOf(
+  batches: AsyncGenerator<readonly DirectoryEvent[], void>,
+  signal: AbortSignal,
+): AsyncIterableIterator<DirectoryEvent> {
+  let batch: readonly DirectoryEvent[] = [];
+  let at = 0;
+  const nextOfNextBatch = async (): Promise<IteratorResult<DirectoryEvent>> => {
+    for (;;) {
+      if (signal.aborted) {
+        await batches.return();
+        throw signal.reason;
+      }
+      const { done, value } = await batches.next();
+      if (done === true) return { done: true, value: undefined };
+      const [first] = value;
+      if (first === undefined) continue;
+      batch = value;
+      at = 1;
+      return { done: false, value: first };
+    }
+  };
+  return {
+    [Symbol.asyncIterator]() {
+      return this;
+    },
+    next() {
+      const event = batch[at];
+      if (event === undefined || signal.aborted) return nextOfNextBatch();
+      at += 1;
+      return Promise.resolve({ done: false, value: event });
+    },
+    async return() {
+      batch = [];
+      await batches.return();
+      return { done: true, value: undefined };
+    },
+  };
+}

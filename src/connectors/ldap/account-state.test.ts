@@ -2,7 +2,7 @@ import { describe, expect, test } from 'vitest';
 import { entryBytes } from '../../../test/servers/fake-ldap.ts';
 import type { Attributes } from '../../../test/servers/fake-ldap.ts';
 import { activityOf } from './account-state.ts';
-import { LdapEntry } from './entry.ts';
+import { LdapEntry, pieceOf } from './entry.ts';
 import { namesInFilter } from './filter.ts';
 import { profileOf } from './profiles.ts';
 import { readHead } from './results.ts';
@@ -15,7 +15,7 @@ const base = { host: 'ldap.example.org', bindDn: 'cn=svc,dc=x', baseDn: 'dc=x' }
 
 function activity(vendor: LdapVendor, attributes: Attributes, more: Record<string, unknown> = {}) {
   const frame = entryBytes(1, 'cn=a,dc=x', attributes);
-  const entry = new LdapEntry(frame, readHead(frame).contentOffset);
+  const entry = new LdapEntry(pieceOf(frame), readHead(frame).contentOffset, frame.length);
   const settings = ldapSettings.parse({ ...base, ...more });
   return activityOf(profileOf(vendor, settings).accounts, settings.lockedAccounts, entry, now);
 }

@@ -1,151 +1,142 @@
 /**
- * One search result entry. The bytes are walked once; values are decoded when somebody asks for them, because most
- * attributes of most entries are read at most once and a hundred thousand entries pass in a second.
+ * One search result entry. The bytes are walked once, and every length in them is checked; values are found and decoded
+ * when somebody asks for them, because most attributes of most entries are read at most once and a hundred thousand
+ * entries pass in a second.
  */
 import { isAscii } from 'node:buffer';
 import { RollcallError } from '../../core/errors.ts';
+import { attributeName, emptyLayout } from './layout.ts';
+import type { Layout } from './layout.ts';
 import { booleanValue, filetimeDate, generalizedDate, guidText, integerValue, sidText } from './values.ts';
-
-type AttributeName = {
-  readonly spelling: string;
-  /** Lower case, options included, without the range option: attribute names are case-insensitive (RFC 4512 2.5). */
-  readonly key: string;
-  /** First and last index of a ranged answer; `last` null means the range reaches the end. */
-  readonly range: { readonly first: number; readonly last: number | null } | null;
-};
-
-const names = new Map<string, AttributeName>();
-/** The names outlive the read: a hostile server may fill neither the map nor its keys. */
-const maxNames = 10_000;
-const maxNameLength = 256;
-
-function attributeName(spelling: string): AttributeName {
-  const known = names.get(spelling);
-  if (known !== undefined) return known;
-  const range = /;range=(\d+)-(\d+|\*)/i.exec(spelling);
-  const name: AttributeName = {
-    spelling,
-    key: spelling.replace(/;range=(\d+)-(\d+|\*)/i, '').toLowerCase(),
-    range: range === null ? null : { first: Number(range[1]), last: range[2] === '*' ? null : Number(range[2]) },
-  };
-  if (names.size < maxNames && spelling.length < maxNameLength) names.set(spelling, name);
-  return name;
-}
-
-/** The names of the entry before, by place: the next entry nearly always has the same ones in the same order. */
-const recentNames: AttributeName[] = [];
-const maxRecentNames = 64;
 
 /** Above this an entry is a group: its values are decoded one by one, so that its text does not stand in memory twice. */
 const maxTextBytes = 65_536;
 const aboveAscii = /[\x80-\xff]/;
 
+/** Bytes that came together, with one or many messages. */
+export type Piece = {
+  readonly bytes: Buffer;
+  readonly start: number;
+  readonly end: number;
+  /** All of it as Latin-1, byte for byte: cutting values out of one text is far cheaper than decoding each. */
+  readonly text: string | null;
+  readonly isAscii: boolean;
+};
+
+export function pieceOf(bytes: Buffer, start = 0, end = bytes.length): Piece {
+  const isShort = end - start <= maxTextBytes;
+  const text = isShort ? bytes.toString('latin1', start, end) : null;
+  return { bytes, start, end, text, isAscii: isShort && isAscii(bytes.subarray(start, end)) };
+}
+
 export type IncompleteRange = { readonly attribute: string; readonly next: number };
 
-/** One `attribute;range=first-last` as sent; `last` null is `*`. `at` is its place among the entry's attributes. */
-type RangePart = { readonly key: string; readonly first: number; readonly last: number | null; readonly at: number };
+/** One `attribute;range=first-last` as sent; `last` null is `*`. `place` is that of the attribute in the layout. */
+type RangePart = { readonly key: string; readonly first: number; readonly last: number | null; readonly place: number };
 
 const maxAttributes = 10_000;
 
 /** Where there are many values they are names of members, and those are not this short. */
-function maxValuesOf(message: Buffer): number {
-  return 10_000 + message.length / 24;
+function maxValuesOf(messageBytes: number): number {
+  return 10_000 + messageBytes / 24;
 }
+
+/** Those of the entry that is being read: a list that grows would be copied several times for each. */
+const readSpans: number[] = [];
+let spansRead = 0;
 
 export class LdapEntry {
   readonly dn: string;
-  readonly #bytes: Buffer;
-  /** All of it as Latin-1, byte for byte: cutting values out of one text is far cheaper than decoding each. */
-  readonly #text: string | null;
-  readonly #isAscii: boolean;
-  readonly #keys: string[] = [];
-  /** Per attribute the index of its first value in `#spans`, plus one closing index. */
-  readonly #starts: number[] = [];
-  /** Pairs of start and end offsets of values. */
-  readonly #spans: number[] = [];
+  readonly #piece: Piece;
+  /** Of the attributes that have values. */
+  readonly layout: Layout;
+  /** Per attribute of the layout where its values (each with tag and length) begin and where they end. */
+  readonly #spans: readonly number[];
   #replaced: Map<string, Buffer[]> | null = null;
   #ranges: RangePart[] | null = null;
   /** Attributes the server cut off; the session folds them before anybody sees the entry. */
   incomplete: IncompleteRange[] | null = null;
 
-  /** `offset` points at the content of the SearchResultEntry (RFC 4511 section 4.5.2). */
-  constructor(bytes: Buffer, offset: number) {
-    this.#bytes = bytes;
-    this.#text = bytes.length > maxTextBytes ? null : bytes.toString('latin1');
-    this.#isAscii = this.#text !== null && isAscii(bytes);
-    const reader = new SpanReader(bytes, offset);
-    reader.open(0x04);
-    this.dn = this.#textAt(reader.start, reader.end);
-    reader.skip();
-    reader.open(0x30);
-    const listEnd = reader.end;
-    for (let place = 0; reader.start < listEnd; place += 1) this.#readAttribute(reader, place);
-    this.#starts.push(this.#spans.length);
+  /** `offset` points at the content of the SearchResultEntry (RFC 4511 section 4.5.2), `end` behind its message. */
+  constructor(piece: Piece, offset: number, end: number) {
+    const { bytes } = piece;
+    this.#piece = piece;
+    const dnEnd = endOf(bytes, offset, 0x04, end);
+    this.dn = this.#textAt(contentOf(bytes, offset), dnEnd);
+    const listEnd = endOf(bytes, dnEnd, 0x30, end);
+    let layout = emptyLayout();
+    spansRead = 0;
+    for (let at = contentOf(bytes, dnEnd); at < listEnd;) {
+      const attributeEnd = endOf(bytes, at, 0x30, listEnd);
+      layout = this.#readAttribute(layout, contentOf(bytes, at), attributeEnd);
+      at = attributeEnd;
+    }
+    this.layout = layout;
+    this.#spans = readSpans.slice(0, spansRead);
   }
 
   #textAt(start: number, end: number): string {
-    if (this.#text === null) return this.#bytes.toString('utf8', start, end);
-    const text = this.#text.slice(start, end);
-    return this.#isAscii || !aboveAscii.test(text) ? text : this.#bytes.toString('utf8', start, end);
+    const { bytes, text: all, start: from, isAscii: isPlain } = this.#piece;
+    if (all === null) return bytes.toString('utf8', start, end);
+    const text = all.slice(start - from, end - from);
+    return isPlain || !aboveAscii.test(text) ? text : bytes.toString('utf8', start, end);
   }
 
-  #nameAt(start: number, end: number, place: number): AttributeName {
-    const recent = recentNames[place];
-    const isSame = recent?.spelling.length === end - start && this.#text?.startsWith(recent.spelling, start) === true;
-    if (isSame) return recent;
-    const name = attributeName(this.#bytes.toString('latin1', start, end));
-    if (place < maxRecentNames && name.spelling.length < maxNameLength) recentNames[place] = name;
-    return name;
+  #readAttribute(before: Layout, at: number, attributeEnd: number): Layout {
+    const { bytes } = this.#piece;
+    const nameEnd = endOf(bytes, at, 0x04, attributeEnd);
+    const nameStart = contentOf(bytes, at);
+    const setEnd = endOf(bytes, nameEnd, 0x31, attributeEnd);
+    const setStart = contentOf(bytes, nameEnd);
+    if (setStart === setEnd) {
+      // AD answers `member` empty beside `member;range=0-1499`: the empty one says nothing.
+      this.#seeRange(bytes.toString('latin1', nameStart, nameEnd), null);
+      return before;
+    }
+    checkValues(bytes, setStart, setEnd);
+    if (before.size >= maxAttributes) throw malformed('more attributes than anybody has');
+    const layout = before.with(bytes, nameStart, nameEnd);
+    if (layout.name.range !== null) this.#seeRange(layout.name.spelling, before.size);
+    readSpans[spansRead] = setStart;
+    readSpans[spansRead + 1] = setEnd;
+    spansRead += 2;
+    return layout;
   }
 
-  #readAttribute(reader: SpanReader, place: number): void {
-    reader.open(0x30);
-    reader.open(0x04);
-    const name = this.#nameAt(reader.start, reader.end, place);
-    reader.skip();
-    reader.open(0x31);
-    const setEnd = reader.end;
-    const isEmpty = reader.start === setEnd;
-    const maxSpans = 2 * maxValuesOf(this.#bytes);
-    const { range } = name;
-    if (range !== null && range.last !== null) {
+  #seeRange(spelling: string, place: number | null): void {
+    const { key, range } = attributeName(spelling);
+    if (range === null) return;
+    if (range.last !== null) {
       this.incomplete ??= [];
-      this.incomplete.push({ attribute: name.key, next: range.last + 1 });
+      this.incomplete.push({ attribute: key, next: range.last + 1 });
     }
-    // AD answers `member` empty beside `member;range=0-1499`: the empty one says nothing.
-    if (isEmpty) return;
-    if (range !== null) {
-      this.#ranges ??= [];
-      this.#ranges.push({ key: name.key, ...range, at: this.#keys.length });
-    }
-    this.#keys.push(name.key);
-    this.#starts.push(this.#spans.length);
-    while (reader.start < setEnd) {
-      reader.open(0x04);
-      this.#spans.push(reader.start, reader.end);
-      reader.skip();
-      if (this.#spans.length > maxSpans) throw malformed('more values than anybody has');
-    }
-    if (this.#keys.length > maxAttributes) throw malformed('more attributes than anybody has');
+    if (place === null) return;
+    this.#ranges ??= [];
+    this.#ranges.push({ key, ...range, place });
   }
 
   /** Lower-case names of the attributes that have values. */
   keys(): readonly string[] {
-    return this.#keys;
+    const keys = this.layout.keys();
+    for (const key of this.#replaced?.keys() ?? []) if (this.layout.placeOf(key) === -1) keys.push(key);
+    return keys;
   }
 
   values(key: string): Buffer[] {
     const replaced = this.#replaced?.get(key);
     if (replaced !== undefined) return replaced;
-    const index = this.#keys.indexOf(key);
-    return index === -1 ? [] : this.#valuesAt(index);
+    const place = this.layout.placeOf(key);
+    return place === -1 ? [] : this.#valuesAt(place);
   }
 
-  #valuesAt(index: number): Buffer[] {
+  #valuesAt(place: number): Buffer[] {
+    const { bytes } = this.#piece;
     const found: Buffer[] = [];
-    const end = this.#starts[index + 1] ?? 0;
-    for (let at = this.#starts[index] ?? 0; at < end; at += 2) {
-      found.push(this.#bytes.subarray(this.#spans[at], this.#spans[at + 1]));
+    const setEnd = this.#spans[place * 2 + 1] ?? 0;
+    for (let at = this.#spans[place * 2] ?? 0; at < setEnd;) {
+      const end = endOf(bytes, at, 0x04, setEnd);
+      found.push(bytes.subarray(contentOf(bytes, at), end));
+      at = end;
     }
     return found;
   }
@@ -153,18 +144,21 @@ export class LdapEntry {
   /** The parts of an attribute that came with ranges; DirSync uses them to tell added from removed values. */
   ranges(key: string): { first: number; last: number | null; texts: string[] }[] {
     const parts = this.#ranges?.filter((part) => part.key === key) ?? [];
-    return parts.map(({ first, last, at }) => ({ first, last, texts: this.#valuesAt(at).map(String) }));
+    return parts.map(({ first, last, place }) => ({ first, last, texts: this.#valuesAt(place).map(String) }));
   }
 
   texts(key: string): string[] {
     const replaced = this.#replaced?.get(key);
     if (replaced !== undefined) return replaced.map((value) => value.toString('utf8'));
-    const index = this.#keys.indexOf(key);
+    const place = this.layout.placeOf(key);
     const found: string[] = [];
-    if (index === -1) return found;
-    const end = this.#starts[index + 1] ?? 0;
-    for (let at = this.#starts[index] ?? 0; at < end; at += 2) {
-      found.push(this.#textAt(this.#spans[at] ?? 0, this.#spans[at + 1] ?? 0));
+    if (place === -1) return found;
+    const { bytes } = this.#piece;
+    const setEnd = this.#spans[place * 2 + 1] ?? 0;
+    for (let at = this.#spans[place * 2] ?? 0; at < setEnd;) {
+      const end = endOf(bytes, at, 0x04, setEnd);
+      found.push(this.#textAt(contentOf(bytes, at), end));
+      at = end;
     }
     return found;
   }
@@ -175,12 +169,31 @@ export class LdapEntry {
       yield* this.texts(key);
       return;
     }
-    const index = this.#keys.indexOf(key);
-    if (index === -1) return;
-    const end = this.#starts[index + 1] ?? 0;
-    for (let at = this.#starts[index] ?? 0; at < end; at += 2) {
-      yield this.#textAt(this.#spans[at] ?? 0, this.#spans[at + 1] ?? 0);
+    const place = this.layout.placeOf(key);
+    if (place === -1) return;
+    const { bytes } = this.#piece;
+    const setEnd = this.#spans[place * 2 + 1] ?? 0;
+    for (let at = this.#spans[place * 2] ?? 0; at < setEnd;) {
+      const end = endOf(bytes, at, 0x04, setEnd);
+      yield this.#textAt(contentOf(bytes, at), end);
+      at = end;
     }
+  }
+
+  /** An attribute that is one value of ASCII, by its place in the layout; null where it is anything else. */
+  plainTextAt(place: number): string | null {
+    const { bytes, text, start, isAscii: isPlain } = this.#piece;
+    const at = this.#spans[place * 2] ?? 0;
+    const setEnd = this.#spans[place * 2 + 1] ?? 0;
+    const end = endOf(bytes, at, 0x04, setEnd);
+    if (end !== setEnd || text === null) return null;
+    const value = text.slice(contentOf(bytes, at) - start, end - start);
+    return isPlain || !aboveAscii.test(value) ? value : null;
+  }
+
+  /** A ranged attribute was folded: the layout does not tell all of its names. */
+  get isFolded(): boolean {
+    return this.#replaced !== null;
   }
 
   /** Attributes that came with a range, whole or in part. */
@@ -189,7 +202,7 @@ export class LdapEntry {
   }
 
   has(key: string): boolean {
-    return this.#keys.includes(key);
+    return this.layout.placeOf(key) !== -1 || this.#replaced?.has(key) === true;
   }
 
   first(key: string): Buffer | null {
@@ -197,10 +210,11 @@ export class LdapEntry {
   }
 
   text(key: string): string | null {
-    const index = this.#keys.indexOf(key);
-    if (index === -1) return null;
-    const at = this.#starts[index] ?? 0;
-    return this.#textAt(this.#spans[at] ?? 0, this.#spans[at + 1] ?? 0);
+    const place = this.layout.placeOf(key);
+    if (place === -1) return null;
+    const { bytes } = this.#piece;
+    const at = this.#spans[place * 2] ?? 0;
+    return this.#textAt(contentOf(bytes, at), endOf(bytes, at, 0x04, bytes.length));
   }
 
   guid(key: string): string | null {
@@ -237,44 +251,34 @@ export class LdapEntry {
   replaceValues(key: string, values: Buffer[]): void {
     this.#replaced ??= new Map();
     this.#replaced.set(key, values);
-    if (!this.#keys.includes(key)) this.#keys.push(key);
   }
 }
 
-/** Walks tag-length-value triples; `start` and `end` are the content of the element opened last. */
-class SpanReader {
-  start: number;
-  end: number;
-  readonly #bytes: Buffer;
+/** Where the content of the element at `at` begins; only behind `endOf`, which checks the length. */
+function contentOf(bytes: Buffer, at: number): number {
+  const first = bytes[at + 1] ?? 0;
+  return first < 0x80 ? at + 2 : at + 2 + (first & 0x7f);
+}
 
-  constructor(bytes: Buffer, offset: number) {
-    this.#bytes = bytes;
-    this.start = offset;
-    this.end = bytes.length;
-  }
+/** The end of the element at `at`, which must have this tag and lie inside of `limit`. */
+function endOf(bytes: Buffer, at: number, tag: number, limit: number): number {
+  if (bytes[at] !== tag) throw malformed(`expected tag 0x${tag.toString(16)} at byte ${at}`);
+  const first = bytes[at + 1] ?? 0xff;
+  const end = first < 0x80 ? at + 2 + first : longEndOf(bytes, at + 2, first & 0x7f);
+  if (end > limit) throw malformed(`element at byte ${at} is longer than what it is part of`);
+  return end;
+}
 
-  /** Opens the element at `start`; its content must lie inside the message. */
-  open(tag: number): void {
-    const bytes = this.#bytes;
-    let at = this.start;
-    if (bytes[at] !== tag) throw malformed(`expected tag 0x${tag.toString(16)} at byte ${at}`);
-    let length = bytes[at + 1] ?? 0xff;
-    at += 2;
-    if (length >= 0x80) {
-      const count = length & 0x7f;
-      if (count === 0 || count > 4 || at + count > bytes.length) throw malformed(`bad length at byte ${at}`);
-      length = bytes.readUIntBE(at, count);
-      at += count;
-    }
-    if (at + length > bytes.length) throw malformed(`element at byte ${at} is longer than its message`);
-    this.start = at;
-    this.end = at + length;
-  }
+function longEndOf(bytes: Buffer, at: number, count: number): number {
+  if (count === 0 || count > 4 || at + count > bytes.length) throw malformed(`bad length at byte ${at}`);
+  return at + count + bytes.readUIntBE(at, count);
+}
 
-  /** Moves behind the element opened last. */
-  skip(): void {
-    this.start = this.end;
-  }
+/** Every value lies inside of its set: whoever reads one later can rely on it. */
+function checkValues(bytes: Buffer, start: number, end: number): void {
+  let count = 0;
+  for (let at = start; at < end; count += 1) at = endOf(bytes, at, 0x04, end);
+  if (count > maxValuesOf(end - start)) throw malformed('more values than anybody has');
 }
 
 function malformed(raw: string): RollcallError {

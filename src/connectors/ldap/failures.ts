@@ -174,6 +174,11 @@ export function resultFailure(result: LdapResult, doing: string): RollcallError 
   });
 }
 
+/** Every other end of a search leaves the read incomplete. */
+export function mustSucceed(result: LdapResult, doing: string): void {
+  if (result.code !== 0) throw resultFailure(result, doing);
+}
+
 export function bindFailure(result: LdapResult): RollcallError {
   const subCode = /\bdata ([0-9a-f]{1,8})\b/i.exec(result.message)?.[1]?.toLowerCase();
   const words = subCode === undefined ? undefined : bindSubCodes[subCode];
@@ -262,5 +267,23 @@ export function lostConnection(cause: unknown): RollcallError {
     cause,
     remedy: 'Nothing of this read is used; the next run reads again.',
     raw: cause === undefined ? 'closed by the server' : codeOf(cause),
+  });
+}
+
+/** Nothing came although an answer was awaited. */
+export function silence(idleTimeoutMs: number): RollcallError {
+  const seconds = Math.round(idleTimeoutMs / 1_000);
+  return new RollcallError('directory_incomplete', `The directory sent nothing for ${seconds} s.`, {
+    remedy:
+      'Nothing of this read is used. If its searches are slow, index the attributes of the filter or raise idleTimeoutSeconds.',
+    raw: 'ETIMEDOUT',
+  });
+}
+
+/** RFC 4511 section 4.4.1. */
+export function noticeOfDisconnection(result: LdapResult): RollcallError {
+  return new RollcallError('directory_incomplete', 'The server ended the connection.', {
+    remedy: 'Nothing of this read is used; the next run reads again.',
+    raw: `notice of disconnection, code ${result.code}: ${result.message}`,
   });
 }

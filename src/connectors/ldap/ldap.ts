@@ -4,6 +4,7 @@
  * error, because absence in a full read makes people leave. Every read is full unless the settings ask for increments.
  */
 import { RollcallError } from '../../core/errors.ts';
+import { eventsOf } from '../contract/contract.ts';
 import type { AbsenceVerdict, Connector, DirectoryEvent, ReadRequest, TestStep } from '../contract/contract.ts';
 import { checkDirectory } from './checks.ts';
 import { openCursor } from './cursor.ts';
@@ -30,7 +31,7 @@ export function ldapConnector(deps: LdapDeps): Connector<LdapSettings, LdapSecre
     target: targetOf,
     defaultMappings: (settings) => mappingsOf(settings.vendor),
     test: (request): AsyncIterable<TestStep> => checkDirectory(deps, request),
-    read: (request): AsyncIterable<DirectoryEvent> => readEvents(deps, request),
+    read: (request): AsyncIterable<DirectoryEvent> => eventsOf(readTranslated(deps, request), request.signal),
     proveAbsent: (request, kind, anchors): AsyncIterable<AbsenceVerdict> => prove(deps, request, kind, anchors),
     readObject: async (request, reference) => {
       const directory = await translated(() => openDirectory(deps, request), request.signal);
@@ -49,10 +50,10 @@ function targetOf(settings: LdapSettings): string {
   return JSON.stringify([host.toLowerCase(), portOf(settings), security, tlsServerName, caPem, bindDn]);
 }
 
-async function* readEvents(
+async function* readTranslated(
   deps: LdapDeps,
   request: ReadRequest<LdapSettings, LdapSecrets>,
-): AsyncGenerator<DirectoryEvent> {
+): AsyncGenerator<DirectoryEvent[], void> {
   const { signal } = request;
   const directory = await translated(() => openDirectory(deps, request), signal);
   const options = readOptionsOf(deps, request, directory);
@@ -61,10 +62,7 @@ async function* readEvents(
     for (;;) {
       const { done, value } = await translated(() => nextBatch(batches, directory), signal);
       if (done === true) return;
-      for (const event of value) {
-        signal.throwIfAborted();
-        yield event;
-      }
+      yield value;
     }
   } finally {
     await batches.return();

@@ -6,6 +6,7 @@ import { accountStateAttribute, activityOf } from './account-state.ts';
 import type { LockedAccounts } from './account-state.ts';
 import type { Directory, Place } from './directory.ts';
 import type { LdapEntry } from './entry.ts';
+import type { Layout } from './layout.ts';
 import type { Search } from './session.ts';
 import { guidText, sidText } from './values.ts';
 
@@ -58,6 +59,7 @@ export function userFormOf(options: ReadOptions): UserForm {
   const asked = options.attributes.filter((name) => name !== accountStateAttribute);
   const wantsState = asked.length < options.attributes.length;
   const wanted = asked.map((name) => ({ name, key: name.toLowerCase() }));
+  const attributesOf = attributesReader(wanted);
   const nameNames =
     options.userNameAttribute === undefined ? nameAttributes : [options.userNameAttribute, ...nameAttributes];
   const nameKeys = nameNames.map((name) => name.toLowerCase());
@@ -66,17 +68,56 @@ export function userFormOf(options: ReadOptions): UserForm {
   return {
     names: [idAttribute, ...nameNames, ...accounts.attributes, ...lockNames, ...primary, ...asked],
     toObject: (entry, anchor) => {
-      const attributes: Record<string, AttributeValue> = {};
-      for (const { name, key } of wanted) {
-        const value = attributeValue(entry, key);
-        if (value !== null) attributes[name] = value;
-      }
+      const attributes = attributesOf(entry);
       const { state, isActive, inactiveReason } = activityOf(accounts, lockedAccounts, entry, now);
       if (wantsState) attributes[accountStateAttribute] = state;
       const name = nameOf(entry, nameKeys);
       return { kind: 'user', anchor, name, locator: plainDn(entry.dn), isActive, inactiveReason, attributes };
     },
   };
+}
+
+type Wanted = { readonly name: string; readonly key: string };
+
+/** Which wanted attributes the entries of one layout have, and where; `shape` has these names in this order. */
+type Plan = {
+  readonly shape: Readonly<Record<string, AttributeValue>>;
+  readonly steps: readonly (Wanted & { readonly place: number; readonly isBinary: boolean })[];
+};
+
+function attributesReader(wanted: readonly Wanted[]): (entry: LdapEntry) => Record<string, AttributeValue> {
+  const plans = new WeakMap<Layout, Plan>();
+  let recent: Layout | null = null;
+  let plan: Plan = { shape: {}, steps: [] };
+  return (entry) => {
+    if (entry.isFolded) return attributesByName(entry, wanted);
+    if (entry.layout !== recent) {
+      recent = entry.layout;
+      plan = plans.get(recent) ?? planOf(recent, wanted);
+      plans.set(recent, plan);
+    }
+    const attributes = { ...plan.shape };
+    for (const { name, key, place, isBinary } of plan.steps) {
+      attributes[name] = (isBinary ? null : entry.plainTextAt(place)) ?? attributeValue(entry, key);
+    }
+    return attributes;
+  };
+}
+
+function planOf(layout: Layout, wanted: readonly Wanted[]): Plan {
+  const steps = wanted
+    .map(({ name, key }) => ({ name, key, place: layout.placeOf(key), isBinary: isBinary(key) }))
+    .filter(({ place }) => place !== -1);
+  return { shape: Object.fromEntries(steps.map(({ name }) => [name, ''])), steps };
+}
+
+function attributesByName(entry: LdapEntry, wanted: readonly Wanted[]): Record<string, AttributeValue> {
+  const attributes: Record<string, AttributeValue> = {};
+  for (const { name, key } of wanted) {
+    const value = attributeValue(entry, key);
+    if (value !== null) attributes[name] = value;
+  }
+  return attributes;
 }
 
 function nameOf(entry: LdapEntry, nameKeys: readonly string[]): string {
@@ -94,10 +135,14 @@ const binaryForms: Readonly<Record<string, (bytes: Buffer) => string | null>> = 
   sidhistory: sidText,
 };
 
+function isBinary(key: string): boolean {
+  return Object.hasOwn(binaryForms, key) || key.endsWith(';binary');
+}
+
 function attributeValue(entry: LdapEntry, key: string): AttributeValue {
   if (!entry.has(key)) return null;
-  const form = binaryForms[key];
-  if (form !== undefined || key.endsWith(';binary')) {
+  if (isBinary(key)) {
+    const form = binaryForms[key];
     return single(entry.values(key).map((value) => form?.(value) ?? value.toString('base64')));
   }
   const texts = entry.texts(key);

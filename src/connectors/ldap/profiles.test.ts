@@ -3,7 +3,7 @@ import { entryBytes } from '../../../test/servers/fake-ldap.ts';
 import type { Attributes } from '../../../test/servers/fake-ldap.ts';
 import { createDialer } from '../../platform/dialer.ts';
 import { activityOf } from './account-state.ts';
-import { LdapEntry } from './entry.ts';
+import { LdapEntry, pieceOf } from './entry.ts';
 import { ldapConnector } from './ldap.ts';
 import { anchorFormOf, profileOf, readRootDse } from './profiles.ts';
 import { readHead } from './results.ts';
@@ -12,7 +12,7 @@ import type { LdapSettings, LdapVendor } from './settings.ts';
 
 function entry(attributes: Attributes): LdapEntry {
   const frame = entryBytes(1, 'cn=a,dc=x', attributes);
-  return new LdapEntry(frame, readHead(frame).contentOffset);
+  return new LdapEntry(pieceOf(frame), readHead(frame).contentOffset, frame.length);
 }
 
 const base = { host: 'ldap.example.org', bindDn: 'cn=svc,dc=x', baseDn: 'dc=x' };

@@ -48,22 +48,22 @@ function decoding<T>(work: () => T): T {
   }
 }
 
-/** By hand: it runs for each of a million entries. The frame's own length was checked when it was cut out. */
-export function readHead(frame: Buffer): MessageHead {
-  const idAt = behindLength(frame, 1);
-  const idBytes = frame[idAt + 1] ?? 0;
+/** By hand: it runs for each of a million entries. The message's own length was checked when it was cut out. */
+export function readHead(bytes: Buffer, start = 0, end = bytes.length): MessageHead {
+  const idAt = behindLength(bytes, start + 1);
+  const idBytes = bytes[idAt + 1] ?? 0;
   const tagAt = idAt + 2 + idBytes;
-  const isSound = frame[idAt] === 0x02 && idBytes >= 1 && idBytes <= 4 && tagAt + 1 < frame.length;
+  const isSound = bytes[idAt] === 0x02 && idBytes >= 1 && idBytes <= 4 && tagAt + 1 < end;
   if (!isSound) throw undecodable('message id');
   return {
-    id: frame.readIntBE(idAt + 2, idBytes),
-    tag: frame[tagAt] ?? 0,
-    contentOffset: behindLength(frame, tagAt + 1),
+    id: bytes.readIntBE(idAt + 2, idBytes),
+    tag: bytes[tagAt] ?? 0,
+    contentOffset: behindLength(bytes, tagAt + 1),
   };
 }
 
-function behindLength(frame: Buffer, at: number): number {
-  const first = frame[at] ?? 0;
+function behindLength(bytes: Buffer, at: number): number {
+  const first = bytes[at] ?? 0;
   return first < 0x80 ? at + 1 : at + 1 + (first & 0x7f);
 }
 

@@ -4,24 +4,30 @@
  * connection made again would be anonymous, and an anonymous answer looks like a directory that lost its people.
  */
 import type { Socket } from 'node:net';
-import {
-  AbandonRequest,
-  BindRequest,
-  ExtendedRequest,
-  PagedResultsControl,
-  SearchRequest,
-  UnbindRequest,
-} from 'ldapts';
-import type { Control, Message } from 'ldapts';
+import { AbandonRequest, BindRequest, ExtendedRequest, UnbindRequest } from 'ldapts';
+import type { Message as Request } from 'ldapts';
 import { RollcallError, isRollcallError } from '../../core/errors.ts';
 import type { Dialer } from '../../platform/dialer.ts';
 import { LdapEntry } from './entry.ts';
-import { bindFailure, lostConnection, rawResult, resultFailure, startTlsFailure, tlsFailure } from './failures.ts';
-import type { LdapFilter } from './filter.ts';
-import { FrameReader } from './frames.ts';
+import {
+  bindFailure,
+  lostConnection,
+  mustSucceed,
+  noticeOfDisconnection,
+  rawResult,
+  silence,
+  startTlsFailure,
+} from './failures.ts';
+import { Inbox, frameOf } from './inbox.ts';
+import type { Message } from './inbox.ts';
 import { LoopGuard, nextCookie } from './paging.ts';
-import { messageTags, readHead, readResult } from './results.ts';
+import { messageTags, readResult } from './results.ts';
 import type { LdapResult } from './results.ts';
+import { pageControl, searchRequest } from './search-request.ts';
+import type { Search } from './search-request.ts';
+import { secured } from './secured.ts';
+
+export type { Search } from './search-request.ts';
 
 export type SessionOptions = {
   readonly host: string;
@@ -37,35 +43,33 @@ export type SessionOptions = {
   readonly signal: AbortSignal;
 };
 
-export type Search = {
-  readonly base: string;
-  readonly scope: 'base' | 'one' | 'sub';
-  readonly filter: LdapFilter;
-  readonly attributes: readonly string[];
-  readonly controls?: readonly Control[];
-  /** 0 lets the server decide. */
-  readonly sizeLimit?: number;
-  /** Completes "while ..." in errors, e.g. "reading users". */
-  readonly doing: string;
-};
+/** Entries that came together; `last` is the message that ends the operation. */
+type Batch = { readonly entries: LdapEntry[]; readonly last: Message | null };
 
-/** Entries of one network read; `result` comes with the last ones. */
-type Batch = { readonly entries: LdapEntry[]; readonly result: LdapResult | null };
+/** The paged search under way: the message by which its last page was asked for, and which page came after which. */
+type Paging = {
+  readonly search: Search;
+  readonly size: number;
+  lastId: number | null;
+  readonly following: Map<number, number>;
+};
 
 const startTlsOid = '1.3.6.1.4.1.1466.20037';
 /** RFC 4511 section 4.4.1. */
 const disconnectionOid = '1.3.6.1.4.1.1466.20036';
 const maxQueuedBytes = 1 << 20;
+/** Few enough that the socket is read and the next page asked for while the entries are worked on. */
+const maxBatchEntries = 250;
 const resultAdminLimit = 11;
 
 export class LdapSession {
   #socket: Socket;
   readonly #options: SessionOptions;
-  readonly #frames: FrameReader;
-  #queue: Buffer[] = [];
-  #queuedBytes = 0;
+  readonly #inbox: Inbox;
+  #paging: Paging | null = null;
   #failure: unknown;
   #wake: (() => void) | null = null;
+  #isWaking = false;
   #messageId = 0;
   #isClosed = false;
   readonly #onAbort = (): void => this.#fail(this.#options.signal.reason);
@@ -73,7 +77,7 @@ export class LdapSession {
   private constructor(socket: Socket, options: SessionOptions) {
     this.#socket = socket;
     this.#options = options;
-    this.#frames = new FrameReader(options.maxMessageBytes);
+    this.#inbox = new Inbox(options.maxMessageBytes);
     this.#listen(socket);
     options.signal.addEventListener('abort', this.#onAbort, { once: true });
     if (options.signal.aborted) this.#onAbort();
@@ -112,7 +116,7 @@ export class LdapSession {
 
   /** Bytes sent in the clear behind the StartTLS answer would be taken for encrypted ones (RFC 4511 section 4.14.2). */
   #refuseEarlyBytes(): void {
-    if (this.#queue.length > 0 || !this.#frames.isEmpty) throw this.#broken('data before the TLS handshake');
+    if (!this.#inbox.isEmpty || this.#inbox.hasPart) throw this.#broken('data before the TLS handshake');
   }
 
   get socket(): Socket {
@@ -130,15 +134,16 @@ export class LdapSession {
 
   /** One search operation. Ends only after the server said success; everything else throws. */
   async *search(search: Search): AsyncGenerator<LdapEntry[], LdapResult> {
-    const id = this.#send((messageId) => searchRequest(messageId, search, search.controls ?? []));
+    const id = this.#send((messageId) => searchRequest(messageId, search));
     let isOver = false;
     try {
       for (;;) {
-        const { entries, result } = await this.#nextBatch(id);
-        isOver = result !== null;
+        const { entries, last } = await this.#nextBatch(id);
+        isOver = last !== null;
         if (entries.length > 0) yield entries;
-        if (result === null) continue;
-        if (result.code !== 0) throw resultFailure(result, search.doing);
+        if (last === null) continue;
+        const result = readResult(frameOf(last));
+        mustSucceed(result, search.doing);
         return result;
       }
     } finally {
@@ -159,33 +164,31 @@ export class LdapSession {
 
   /**
    * A paged search (RFC 2696). Only an empty cookie ends it: a page without entries but with a cookie goes on. The next
-   * page is asked for before the entries of the last one are handed out, so that server and consumer work at once.
+   * page is asked for as soon as the last one has arrived, so that server and consumer work at once; no further ahead
+   * than what may wait in the inbox.
    */
   async *paged(search: Search, pageSize: number): AsyncGenerator<LdapEntry[], void> {
+    const loops = new LoopGuard(search.doing);
     let size = pageSize;
     let hasYielded = false;
-    const loops = new LoopGuard(search.doing);
-    let id = this.#sendPage(search, size, Buffer.alloc(0));
     let isOver = false;
+    let id = this.#startPages(search, size);
     try {
       for (;;) {
-        const { entries, result } = await this.#nextBatch(id);
+        const { entries, last } = await this.#nextBatch(id);
         loops.saw(entries);
-        isOver = result !== null;
-        if (result !== null) {
+        if (last !== null) {
+          const result = readResult(frameOf(last));
           if (result.code === resultAdminLimit && !hasYielded && entries.length === 0 && size > 1) {
             size = Math.floor(size / 2);
-            id = this.#sendPage(search, size, Buffer.alloc(0));
-            isOver = false;
+            id = this.#startPages(search, size);
             continue;
           }
-          if (result.code !== 0) throw resultFailure(result, search.doing);
+          mustSucceed(result, search.doing);
           const cookie = nextCookie(result, search.doing);
-          if (cookie.length > 0) {
-            loops.turnPage(cookie);
-            id = this.#sendPage(search, size, cookie);
-            isOver = false;
-          }
+          if (cookie.length > 0) loops.turnPage(cookie);
+          isOver = cookie.length === 0;
+          id = this.#paging?.following.get(id) ?? id;
         }
         if (entries.length > 0) {
           hasYielded = true;
@@ -194,7 +197,9 @@ export class LdapSession {
         if (isOver) return;
       }
     } finally {
-      if (!isOver) this.#abandon(id);
+      const asked: number | null = this.#paging?.lastId ?? null;
+      this.#paging = null;
+      if (asked !== null) this.#abandon(asked);
     }
   }
 
@@ -225,30 +230,45 @@ export class LdapSession {
     this.#unlisten(this.#socket);
     this.#socket.on('error', () => undefined);
     this.#failure ??= new RollcallError('internal', 'The LDAP session is closed.');
-    this.#queue = [];
+    this.#inbox.clear();
     this.#wake?.();
   }
 
   // ------------------------------------------------------------ requests
 
-  #sendPage(search: Search, size: number, cookie: Buffer): number {
-    const paging = new PagedResultsControl({ critical: true, value: { size, cookie } });
-    return this.#send((messageId) => searchRequest(messageId, search, [paging, ...(search.controls ?? [])]));
+  #startPages(search: Search, size: number): number {
+    const id = this.#sendPage(search, size, Buffer.alloc(0));
+    this.#paging = { search, size, lastId: id, following: new Map() };
+    return id;
   }
 
-  #send(make: (messageId: number) => Message): number {
+  #sendPage(search: Search, size: number, cookie: Buffer): number {
+    return this.#send((messageId) => searchRequest(messageId, search, [pageControl(size, cookie)]));
+  }
+
+  /** A page has arrived whole. What failed is told by whoever takes its last message. */
+  #turnPage(paging: Paging, id: number, last: Buffer): void {
+    paging.lastId = null;
+    const result = readResult(last);
+    if (result.code !== 0) return;
+    const cookie = nextCookie(result, paging.search.doing);
+    if (cookie.length === 0) return;
+    paging.lastId = this.#sendPage(paging.search, paging.size, cookie);
+    paging.following.set(id, paging.lastId);
+  }
+
+  #send(make: (messageId: number) => Request): number {
     if (this.#failure !== undefined) throw this.#failure;
     this.#messageId += 1;
     this.#socket.write(make(this.#messageId).write());
     return this.#messageId;
   }
 
-  async #request(make: (messageId: number) => Message): Promise<LdapResult> {
+  async #request(make: (messageId: number) => Request): Promise<LdapResult> {
     const id = this.#send(make);
     for (;;) {
-      const frame = await this.#nextFrame();
-      const head = readHead(frame);
-      if (this.#isMine(head.id, id, frame)) return readResult(frame);
+      const message = await this.#nextMessage();
+      if (this.#isMine(message, id)) return readResult(frameOf(message));
     }
   }
 
@@ -260,27 +280,32 @@ export class LdapSession {
 
   // ------------------------------------------------------------ answers
 
-  /** Everything that has arrived for the operation, decoded; waits for at least one message. */
+  /** What has arrived for the operation, decoded; waits for at least one message. */
   async #nextBatch(id: number): Promise<Batch> {
     const entries: LdapEntry[] = [];
-    for (let frame: Buffer | undefined = await this.#nextFrame(); frame !== undefined; frame = this.#takeQueued()) {
-      const head = readHead(frame);
-      if (!this.#isMine(head.id, id, frame)) continue;
-      if (head.tag === messageTags.searchEntry) entries.push(new LdapEntry(frame, head.contentOffset));
-      else if (head.tag === messageTags.searchDone) return { entries, result: readResult(frame) };
+    // between two batches the socket is read, or the server would wait for the consumer
+    if (!this.#inbox.isEmpty) await nextTurn();
+    for (let message: Message | undefined = await this.#nextMessage(); message !== undefined; message = this.#take()) {
+      if (!this.#isMine(message, id)) continue;
+      const { tag } = message;
+      if (tag === messageTags.searchEntry)
+        entries.push(new LdapEntry(message.piece, message.contentOffset, message.end));
+      else if (tag === messageTags.searchDone) return { entries, last: message };
       // References lead to other servers and are never followed; intermediate messages belong to controls not sent.
-      else if (head.tag !== messageTags.searchReference && head.tag !== messageTags.intermediate) {
-        throw this.#broken(`unexpected message 0x${head.tag.toString(16)} during a search`);
+      else if (tag !== messageTags.searchReference && tag !== messageTags.intermediate) {
+        throw this.#broken(`unexpected message 0x${tag.toString(16)} during a search`);
       }
+      if (entries.length >= maxBatchEntries) break;
     }
-    return { entries, result: null };
+    return { entries, last: null };
   }
 
   /** Answers to operations that were abandoned are dropped; a message about the connection itself ends it. */
-  #isMine(messageId: number, wanted: number, frame: Buffer): boolean {
+  #isMine(message: Message, wanted: number): boolean {
+    const messageId = message.id;
     if (messageId === wanted) return true;
     if (messageId === 0) {
-      const result = readResult(frame);
+      const result = readResult(frameOf(message));
       const failure = result.oid === disconnectionOid ? noticeOfDisconnection(result) : this.#broken('message id 0');
       this.#fail(failure);
       throw failure;
@@ -295,18 +320,16 @@ export class LdapSession {
     return failure;
   }
 
-  #takeQueued(): Buffer | undefined {
-    const frame = this.#queue.pop();
-    if (frame === undefined) return undefined;
-    this.#queuedBytes -= frame.length;
-    if (this.#queue.length === 0 && this.#socket.isPaused()) this.#socket.resume();
-    return frame;
+  #take(): Message | undefined {
+    const message = this.#inbox.take();
+    if (this.#inbox.byteLength < maxQueuedBytes / 2 && this.#socket.isPaused()) this.#socket.resume();
+    return message;
   }
 
-  async #nextFrame(): Promise<Buffer> {
+  async #nextMessage(): Promise<Message> {
     for (;;) {
-      const frame = this.#failure === undefined || !this.#options.signal.aborted ? this.#takeQueued() : undefined;
-      if (frame !== undefined) return frame;
+      const message = this.#failure === undefined || !this.#options.signal.aborted ? this.#take() : undefined;
+      if (message !== undefined) return message;
       if (this.#failure !== undefined) throw this.#failure;
       await this.#bytesArrive();
     }
@@ -314,21 +337,12 @@ export class LdapSession {
 
   #bytesArrive(): Promise<void> {
     return new Promise((resolve) => {
-      const timer = setTimeout(() => this.#fail(this.#silence()), this.#options.idleTimeoutMs);
+      const timer = setTimeout(() => this.#fail(silence(this.#options.idleTimeoutMs)), this.#options.idleTimeoutMs);
       this.#wake = () => {
         clearTimeout(timer);
         this.#wake = null;
         resolve();
       };
-    });
-  }
-
-  #silence(): RollcallError {
-    const seconds = Math.round(this.#options.idleTimeoutMs / 1_000);
-    return new RollcallError('directory_incomplete', `The directory sent nothing for ${seconds} s.`, {
-      remedy:
-        'Nothing of this read is used. If its searches are slow, index the attributes of the filter or raise idleTimeoutSeconds.',
-      raw: 'ETIMEDOUT',
     });
   }
 
@@ -342,18 +356,30 @@ export class LdapSession {
     socket.off('data', this.#onData).off('error', this.#onError).off('close', this.#onClose);
   }
 
+  readonly #onMessage = (id: number, tag: number, bytes: Buffer, start: number, end: number): void => {
+    const paging = this.#paging;
+    if (tag === messageTags.searchDone && id === paging?.lastId) this.#turnPage(paging, id, bytes.subarray(start, end));
+  };
+
   readonly #onData = (chunk: Buffer): void => {
     try {
-      const frames = this.#frames.push(chunk);
-      if (frames.length === 0) return;
-      this.#queue = this.#queue.length === 0 ? frames.toReversed() : [...frames.toReversed(), ...this.#queue];
-      for (const frame of frames) this.#queuedBytes += frame.length;
-      if (this.#queuedBytes > maxQueuedBytes) this.#socket.pause();
-      this.#wake?.();
+      this.#inbox.push(chunk, this.#onMessage);
+      if (this.#inbox.byteLength > maxQueuedBytes) this.#socket.pause();
+      if (!this.#inbox.isEmpty) this.#wakeSoon();
     } catch (error) {
       this.#fail(error);
     }
   };
+
+  /** Some servers send each entry in a TLS record of its own: what comes in the same turn is taken in one go. */
+  #wakeSoon(): void {
+    if (this.#wake === null || this.#isWaking) return;
+    this.#isWaking = true;
+    setImmediate(() => {
+      this.#isWaking = false;
+      this.#wake?.();
+    });
+  }
 
   readonly #onError = (error: Error): void => this.#fail(lostConnection(error));
   readonly #onClose = (): void => this.#fail(lostConnection(undefined));
@@ -365,31 +391,8 @@ export class LdapSession {
   }
 }
 
-async function secured(dialer: Dialer, plain: Socket, target: Parameters<Dialer['startTls']>[1]): Promise<Socket> {
-  try {
-    return await dialer.startTls(plain, target);
-  } catch (error) {
-    if (error instanceof RollcallError || target.signal?.aborted === true) throw error;
-    throw tlsFailure(error, target.host);
-  }
-}
-
-function searchRequest(messageId: number, search: Search, controls: Control[] | readonly Control[]): SearchRequest {
-  return new SearchRequest({
-    messageId,
-    baseDN: search.base,
-    scope: search.scope,
-    filter: search.filter,
-    attributes: [...search.attributes],
-    sizeLimit: search.sizeLimit ?? 0,
-    timeLimit: 0,
-    controls: [...controls],
-  });
-}
-
-function noticeOfDisconnection(result: LdapResult): RollcallError {
-  return new RollcallError('directory_incomplete', 'The server ended the connection.', {
-    remedy: 'Nothing of this read is used; the next run reads again.',
-    raw: `notice of disconnection, code ${result.code}: ${result.message}`,
+function nextTurn(): Promise<void> {
+  return new Promise((resolve) => {
+    setImmediate(resolve);
   });
 }

@@ -1,8 +1,8 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { entryBytes } from '../../../test/servers/fake-ldap.ts';
-import { LdapEntry } from './entry.ts';
-import { FrameReader } from './frames.ts';
+import { LdapEntry, pieceOf } from './entry.ts';
+import { Inbox, frameOf } from './inbox.ts';
 import { readHead } from './results.ts';
 import { filetimeDate, generalizedDate, guidBytes, guidText, integerValue, sidText } from './values.ts';
 
@@ -76,7 +76,7 @@ describe('entries', () => {
           const attributes = Object.fromEntries(pairs.map(([name, values]) => [name.toUpperCase(), values]));
           const frame = entryBytes(7, dn, attributes);
           const head = readHead(frame);
-          const entry = new LdapEntry(frame, head.contentOffset);
+          const entry = new LdapEntry(pieceOf(frame), head.contentOffset, frame.length);
           expect([head.id, entry.dn]).toEqual([7, dn]);
           for (const [name, values] of Object.entries(attributes))
             expect(entry.values(name.toLowerCase())).toEqual(values);
@@ -89,7 +89,7 @@ describe('entries', () => {
   test('cut at any byte, an entry throws and never loses values silently', () => {
     const whole = entryBytes(7, 'cn=a,dc=x', { cn: ['a'], member: ['cn=b', 'cn=c'] });
     for (let end = 8; end < whole.length; end += 1) {
-      expect(() => new LdapEntry(whole.subarray(0, end), readHead(whole).contentOffset), `at ${end}`).toThrow();
+      expect(() => new LdapEntry(pieceOf(whole, 0, end), readHead(whole).contentOffset, end), `at ${end}`).toThrow();
     }
   });
 });
@@ -104,15 +104,16 @@ describe('frames', () => {
     const bytes = Buffer.concat(messages);
     fc.assert(
       fc.property(fc.array(fc.integer({ min: 1, max: bytes.length }), { maxLength: 12 }), (cuts) => {
-        const reader = new FrameReader(10_000);
+        const inbox = new Inbox(10_000);
         const frames: Buffer[] = [];
         let from = 0;
         for (const to of [...cuts.toSorted((a, b) => a - b), bytes.length]) {
-          frames.push(...reader.push(bytes.subarray(from, to)));
+          inbox.push(bytes.subarray(from, to), () => undefined);
+          for (let message = inbox.take(); message !== undefined; message = inbox.take()) frames.push(frameOf(message));
           from = to;
         }
         expect(frames).toEqual(messages);
-        expect(reader.isEmpty).toBe(true);
+        expect(inbox.isEmpty && !inbox.hasPart).toBe(true);
       }),
     );
   });
