@@ -224,6 +224,12 @@ describe('an explicit disable', () => {
     expect(ops(linked({ isActive: false, otherLinks: [otherLink({ isLive })] }), { sources })).toEqual(expected);
   });
 
+  test('what a directory that goes first has disabled is its own to suspend, except in the plan of a new order', () => {
+    const disabledThere = linked({ otherLinks: [otherLink({ isActive: false })] });
+    expect(ops(disabledThere)).toEqual([]);
+    expect(ops(disabledThere, { isReordered: true })).toEqual(['suspend']);
+  });
+
   test('is taken back only where the suspension was ours', () => {
     const by = (suspendedBy: string) => userOf({ status: 'suspended', suspendedBy });
     expect(ops(linked({ user: by(`connection:${ours}`) }))).toEqual(['reactivate']);

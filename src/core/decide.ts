@@ -151,9 +151,14 @@ function statusDrafts(subject: Subject, context: DecisionContext, user: SubjectU
   ];
 }
 
-/** Whom we suspended while we went first, and whom the source that goes first now says is enabled, is back. */
+/** What the source that goes first now says of somebody about whom our word counted before. */
 function outrankedStatus(subject: Subject, context: DecisionContext, user: SubjectUser): Draft[] {
   const first = firstOther(subject, context);
+  // in a plan of the new order only: at other times that source suspends by itself, under its own guards
+  if (first?.isActive === false && user.status === 'active' && context.isReordered) {
+    const reason = `${context.connectionName} no longer goes first, and the directory that does has the user disabled.`;
+    return [suspendDraft(subject, user, reason, 'disabled', context, first.connectionId)];
+  }
   if (first?.isActive !== true || user.status !== 'suspended' || !isSuspendedByUs(user, context)) return [];
   return [
     {

@@ -165,6 +165,8 @@ export type DecisionContext = {
   readonly now: string;
   readonly provenDomains: ReadonlySet<string>;
   readonly sources: ReadonlyMap<ConnectionId, SourceRules>;
+  /** The priority of this connection is new and its plan is not approved yet: it says what the new order means, also for others. */
+  readonly isReordered: boolean;
   readonly newUserId: () => UserId;
 };
 

@@ -37,6 +37,7 @@ export function contextOf(more: Partial<DecisionContext> = {}): DecisionContext 
     leaver: { graceDays: 0, deleteAfterDays: null, reviewRehireAfterDays: null },
     now: '2026-03-01T00:00:00Z',
     provenDomains: new Set(['contoso.test']),
+    isReordered: false,
     sources: new Map([
       [ours, rulesOf(100)],
       [theirs, rulesOf(50)],

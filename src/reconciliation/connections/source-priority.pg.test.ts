@@ -75,6 +75,36 @@ test('who decides about the status is decided anew too: with the next run of the
   expect((await pair.run()).counts['subjects']).toBe(0);
 });
 
+test('who is disabled only in the directory that goes first now is suspended in the plan of the new order, by its word', async () => {
+  const pair = await createPair();
+  pair.directory.put({ id: 'a1', isActive: false });
+  await pair.sync();
+  expect((await ann(pair))?.status).toBe('active');
+  await setPriority(pair, pair.second, 200);
+  const run = await pair.second.run();
+  expect((await pair.changes(run.id)).map((change) => change.op)).toEqual(['update', 'suspend']);
+  await pair.second.approve(run);
+  expect((await ann(pair))?.status).toBe('suspended');
+  expect(await pair.changes((await pair.run()).id)).toEqual([]);
+  expect(await pair.changes((await pair.second.run()).id)).toEqual([]);
+  // it was that directory's word, so its word brings them back
+  pair.directory.put({ id: 'a1', isActive: true });
+  await pair.sync();
+  expect((await ann(pair))?.status).toBe('active');
+});
+
+test('where the directory that was raised has somebody disabled, its next run suspends them', async () => {
+  const pair = await createPair();
+  pair.directory.put({ id: 'a1', isActive: false });
+  await pair.sync();
+  await setPriority(pair, pair, 10);
+  const run = await pair.run();
+  expect((await pair.changes(run.id)).map((change) => change.op)).toEqual(['update', 'suspend']);
+  await pair.approve(run);
+  expect((await ann(pair))?.status).toBe('suspended');
+  expect(await pair.changes((await pair.second.run()).id)).toEqual([]);
+});
+
 test('a priority that nobody shares changes nothing and asks nobody', async () => {
   const engine = await createEngine(database.db);
   engine.directory.put({ id: 'a1', name: 'Ann' });

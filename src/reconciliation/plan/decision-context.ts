@@ -46,6 +46,7 @@ export async function decisionContext(
     now: await databaseTime(tx),
     provenDomains: new Set(await provenDomains(tx)),
     sources,
+    isReordered: open.row.approvedPriority !== null && open.row.approvedPriority !== open.row.priority,
     newUserId: () => newId<UserId>(),
   };
 }
