@@ -1,5 +1,6 @@
 /** The worker process that `serve` forks (supervisor.ts): reads its settings from IPC, drains when the channel closes. */
 import '../first.ts';
+import { constants, setPriority } from 'node:os';
 import { createLogger } from '../platform/logger.ts';
 import { Lifecycle } from '../platform/lifecycle.ts';
 import { createMetrics, snapshotMetrics } from '../platform/metrics.ts';
@@ -8,6 +9,9 @@ import { runWorkerRole } from './roles.ts';
 import type { FromWorker, ToWorker, WorkerSettings } from './worker-messages.ts';
 
 const metrics = createMetrics('worker');
+
+// a run takes what the machine has left; whoever waits for an answer of the API comes first
+setPriority(constants.priority.PRIORITY_BELOW_NORMAL);
 
 // a terminal's Ctrl-C reaches the whole group; the parent decides when we leave
 process.on('SIGINT', ignore);

@@ -4,6 +4,7 @@
  */
 import '../../src/first.ts';
 import { randomBytes } from 'node:crypto';
+import { constants, setPriority } from 'node:os';
 import { pino } from 'pino';
 import type { ConnectionId, RunId, TenantId } from '../../src/core/ids.ts';
 import { openDb, type Db } from '../../src/db/db.ts';
@@ -21,6 +22,9 @@ export type ToReconcileWorker =
 export type FromReconcileWorker =
   | { readonly type: 'done'; readonly run: RunSummary | null }
   | { readonly type: 'failed'; readonly message: string };
+
+// as src/app/worker.ts does
+setPriority(constants.priority.PRIORITY_BELOW_NORMAL);
 
 /** With ROLLCALL_PROFILE=1: how long the run waited for each kind of statement. */
 const isProfiled = process.env['ROLLCALL_PROFILE'] === '1';

@@ -1,4 +1,5 @@
 /** The daemon as people run it: `node src/main.ts serve`, with an embedded Postgres in a data folder of its own. */
+import { getPriority } from 'node:os';
 import { once } from 'node:events';
 import { readFile } from 'node:fs/promises';
 import { createServer } from 'node:net';
@@ -77,10 +78,11 @@ describe('the daemon', () => {
     expect(daemon.lines.some((line) => line.msg === 'stopped')).toBe(true);
   });
 
-  it('starts a worker that was killed again', async () => {
+  it('starts a worker that was killed again; a worker gives way to the API', async () => {
     const daemon = startRollcall({ args: ['serve', '-c', await writeConfig(folder, configText())] });
-    const first = await daemon.line('worker ready');
-    process.kill(Number(first['workerPid']), 'SIGKILL');
+    const workerPid = Number((await daemon.line('worker ready'))['workerPid']);
+    expect(getPriority(workerPid)).toBeGreaterThan(getPriority(daemon.process.pid));
+    process.kill(workerPid, 'SIGKILL');
     await daemon.line('the worker process died; it is started again');
     await expect
       .poll(() => daemon.lines.filter((line) => line.msg === 'worker ready').length, { timeout: 20_000 })
