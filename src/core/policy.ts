@@ -51,6 +51,14 @@ export const guardLimitsSchema = z.strictObject({
 });
 export type GuardLimits = z.output<typeof guardLimitsSchema>;
 
+export const quarantineLimitsSchema = z.strictObject({
+  failedRuns: z.int().min(1).max(1000).default(5).describe('A quarantine begins with this many failed runs in a row.'),
+  failedObjects: limit(20, 50).describe(
+    'At least count users of a run, and more than percent of them can not be used; or changes, and so many fail.',
+  ),
+});
+export type QuarantineLimits = z.output<typeof quarantineLimitsSchema>;
+
 export const leaverSchema = z
   .strictObject({
     policy: z
@@ -112,6 +120,7 @@ export const policySchema = z.strictObject({
     ),
   leaver: leaverSchema.prefault({}).describe('What happens to a user whose last live link ended.'),
   guards: guardLimitsSchema.prefault({}),
+  quarantine: quarantineLimitsSchema.prefault({}),
   approval: approvalSchema.prefault({}),
 });
 export type Policy = z.output<typeof policySchema>;

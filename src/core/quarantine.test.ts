@@ -1,5 +1,14 @@
 import { describe, expect, it } from 'vitest';
-import { isMostlyFailed, judgeFailure, quarantineDelayMs } from './quarantine.ts';
+import type { ErrorCode } from './errors.ts';
+import { quarantineLimitsSchema } from './policy.ts';
+import * as quarantine from './quarantine.ts';
+
+const { quarantineDelayMs } = quarantine;
+const usual = quarantineLimitsSchema.parse({});
+const judgeFailure = (code: ErrorCode, failedRuns: number, limits = usual) =>
+  quarantine.judgeFailure(code, failedRuns, limits);
+const isMostlyFailed = (failed: number, objects: number, limits = usual) =>
+  quarantine.isMostlyFailed(failed, objects, limits);
 
 const minutes = (count: number) => count * 60_000;
 const hours = (count: number) => minutes(count * 60);
@@ -36,6 +45,12 @@ describe('a failed run', () => {
     expect(judgeFailure('directory_permission', 0)).toBe('count');
   });
 
+  it('quarantines after as many as the connection says', () => {
+    const two = quarantineLimitsSchema.parse({ failedRuns: 2 });
+    expect(judgeFailure('directory_unreachable', 0, two)).toBe('count');
+    expect(judgeFailure('directory_unreachable', 1, two)).toBe('quarantine');
+  });
+
   it('does not count where a person caused it', () => {
     expect(judgeFailure('connection_state', 4)).toBe('ignore');
     expect(judgeFailure('canceled', 100)).toBe('ignore');
@@ -46,6 +61,13 @@ describe('the share of failed objects', () => {
   it('counts from 20 objects on', () => {
     expect(isMostlyFailed(19, 19)).toBe(false);
     expect(isMostlyFailed(20, 20)).toBe(true);
+  });
+
+  it('is as large as the connection says, inclusive', () => {
+    const strict = quarantineLimitsSchema.parse({ failedObjects: { count: 5, percent: 20 } });
+    expect(isMostlyFailed(4, 4, strict)).toBe(false);
+    expect(isMostlyFailed(1, 5, strict)).toBe(false);
+    expect(isMostlyFailed(2, 5, strict)).toBe(true);
   });
 
   it('must be more than half', () => {

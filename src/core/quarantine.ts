@@ -1,16 +1,10 @@
 /**
- * When a connection is stopped after failure, and how long it rests before it is tried again. Pure; the limits are
- * inclusive as written. Directories lock an account after a few wrong passwords (Active Directory's usual policy: 10 in
+ * When a connection is stopped after failure, and how long it rests before it is tried again. Pure; the limits are of
+ * the connection's document, inclusive as written. Directories lock an account after a few wrong passwords (Active Directory's usual policy: 10 in
  * 10 minutes), so a refused credential counts at once and the pauses begin long.
  */
 import type { ErrorCode } from './errors.ts';
-
-/** This many failed runs in a row. */
-export const failedRunsMax = 5;
-/** Fewer objects than this say nothing about all of them. */
-export const fewestObjects = 20;
-/** More than this share of the objects of one run. */
-export const failedObjectsPercent = 50;
+import type { QuarantineLimits } from './policy.ts';
 
 const firstDelayMs = 15 * 60_000;
 const longestDelayMs = 24 * 3_600_000;
@@ -25,15 +19,15 @@ const uncounted: ReadonlySet<ErrorCode> = new Set(['connection_state', 'run_stat
 export type FailureVerdict = 'ignore' | 'count' | 'quarantine';
 
 /** What a failed run means for its connection; `failedRuns` is how many had failed in a row before this one. */
-export function judgeFailure(code: ErrorCode, failedRuns: number): FailureVerdict {
+export function judgeFailure(code: ErrorCode, failedRuns: number, limits: QuarantineLimits): FailureVerdict {
   if (uncounted.has(code)) return 'ignore';
   if (refused.has(code) || code === 'too_many_failures') return 'quarantine';
-  return failedRuns + 1 >= failedRunsMax ? 'quarantine' : 'count';
+  return failedRuns + 1 >= limits.failedRuns ? 'quarantine' : 'count';
 }
 
 /** Whether so many objects of one run failed that the run says more about its rules or source than about objects. */
-export function isMostlyFailed(failed: number, objects: number): boolean {
-  return objects >= fewestObjects && failed * 100 > failedObjectsPercent * objects;
+export function isMostlyFailed(failed: number, objects: number, { failedObjects }: QuarantineLimits): boolean {
+  return objects >= failedObjects.count && failed * 100 > failedObjects.percent * objects;
 }
 
 /** How long to wait before try number `retries` + 1: 15 min, doubled each time, a day at most, and up to a quarter more. */

@@ -61,6 +61,7 @@ export const connectionDocument = z.strictObject({
   leaver: policySchema.shape.leaver,
   roles: z.array(roleMappingDocument).max(1000).default([]),
   guards: guardLimitsSchema.prefault({}),
+  quarantine: policySchema.shape.quarantine,
   approval: policySchema.shape.approval,
 });
 export type ConnectionDocument = z.output<typeof connectionDocument>;
@@ -120,8 +121,17 @@ export function parseScimSettings(value: unknown): unknown {
 
 /** The part of a document that decisions go by, as the connection's row keeps it. */
 export function policyOf(document: ConnectionDocument): Record<string, unknown> {
-  const { scope, mappings, correlation, conflict, leaver, guards, approval } = document;
-  return { ...(scope === undefined ? {} : { scope }), mappings, correlation, conflict, leaver, guards, approval };
+  const { scope, mappings, correlation, conflict, leaver, guards, quarantine, approval } = document;
+  return {
+    ...(scope === undefined ? {} : { scope }),
+    mappings,
+    correlation,
+    conflict,
+    leaver,
+    guards,
+    quarantine,
+    approval,
+  };
 }
 
 const scopeKeys = [

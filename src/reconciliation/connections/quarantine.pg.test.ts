@@ -87,6 +87,15 @@ describe('a quarantine', () => {
     expect(await patient.connection()).toMatchObject({ status: 'quarantined', failedRuns: 5 });
   });
 
+  test('begins where the document of the connection says so', async () => {
+    const patient = await createPatient(3, { quarantine: { failedRuns: 2 } });
+    patient.fail('directory_unreachable');
+    await patient.run();
+    expect((await patient.connection()).status).toBe('active');
+    await patient.run();
+    expect(await patient.connection()).toMatchObject({ status: 'quarantined', failedRuns: 2 });
+  });
+
   test('is told once, not with every retry, and its end is told once too', async () => {
     const patient = await createPatient();
     patient.fail('directory_auth');
@@ -172,8 +181,8 @@ describe('a run most of whose objects can not be used', () => {
     ],
   };
   /** Twenty users who could be read; now the mapping fails for those who have no department any more. */
-  const spoil = async (bad: number): Promise<Patient> => {
-    const patient = await createPatient(0, poisonous);
+  const spoil = async (bad: number, document: Record<string, unknown> = {}): Promise<Patient> => {
+    const patient = await createPatient(0, { ...poisonous, ...document });
     for (let n = 0; n < 20; n += 1) patient.directory.put({ id: `p${n}`, name: `Person ${n}`, department: 'X' });
     await patient.sync();
     for (let n = 0; n < bad; n += 1) patient.directory.put({ id: `p${n}`, department: null });
@@ -201,6 +210,15 @@ describe('a run most of whose objects can not be used', () => {
     expect((await patient.run()).status).not.toBe('failed');
     expect((await patient.connection()).status).toBe('active');
     expect((await patient.users()).map((user) => user.name)).toContain('Renamed');
+  });
+
+  test('stops at the share that the document of the connection says', async () => {
+    const patient = await spoil(5, { quarantine: { failedObjects: { count: 10, percent: 20 } } });
+    const run = await patient.run();
+    expect(run.error?.['code']).toBe('too_many_failures');
+    expect((await patient.connection()).statusText).toMatch(
+      /5 of 20 users that were read can not be used: more than 20 %/,
+    );
   });
 
   test('shows a person who asked for a plan what is wrong, and stops nothing', async () => {

@@ -6,6 +6,7 @@
 import { recordEvent } from '../../audit/audit.ts';
 import { adviceOf, type RollcallError } from '../../core/errors.ts';
 import type { ConnectionId, RunId } from '../../core/ids.ts';
+import { policySchema } from '../../core/policy.ts';
 import { judgeFailure, quarantineDelayMs } from '../../core/quarantine.ts';
 import type { TenantTx } from '../../db/db.ts';
 import { enqueue } from '../../outbox/outbox.ts';
@@ -31,8 +32,9 @@ export const noQuarantine = { failedRuns: 0, quarantinedAt: null, quarantineRetr
 /** Counts the failure. True: a person was told about the quarantine, now or when it began; the failure is no news. */
 export async function noteFailure(tx: TenantTx, deps: QuarantineDeps, failed: FailedRun): Promise<boolean> {
   const row = await lockConnection(tx, failed.connectionId);
-  const verdict = row === null ? 'ignore' : judgeFailure(failed.error.code, row.failedRuns);
-  if (row === null || verdict === 'ignore') return false;
+  if (row === null) return false;
+  const verdict = judgeFailure(failed.error.code, row.failedRuns, policySchema.parse(row.policy).quarantine);
+  if (verdict === 'ignore') return false;
   const failedRuns = row.failedRuns + 1;
   if (row.status === 'quarantined') {
     await prolong(tx, deps, row, failed, failedRuns);
@@ -67,14 +69,19 @@ export async function noteSuccess(
   });
   // a push that came between its plan and now wrote the mirror only
   if (locked.kind === 'scim') await queueObjectRun(tx, done.connectionId, locked.version);
-  const facts = { runId: done.runId, quarantinedAt: locked.quarantinedAt, failedRuns: locked.failedRuns };
-  await enqueue(tx, 'connection.recovered', { connectionId: locked.id, connection: locked.name, ...facts });
-  await recordEvent(tx, {
-    actor: 'system',
-    action: 'connection.recovered',
-    target: `connection:${locked.id}`,
-    details: facts,
-  });
+  const { quarantinedAt, failedRuns } = locked;
+  await tell(tx, locked, 'connection.recovered', { runId: done.runId, quarantinedAt, failedRuns });
+}
+
+/** To whoever listens, and to the audit. */
+async function tell(
+  tx: TenantTx,
+  { id, name }: ConnectionRow,
+  action: 'connection.quarantined' | 'connection.recovered',
+  facts: Readonly<Record<string, unknown>>,
+): Promise<void> {
+  await enqueue(tx, action, { connectionId: id, connection: name, ...facts });
+  await recordEvent(tx, { actor: 'system', action, target: `connection:${id}`, details: facts });
 }
 
 async function begin(
@@ -96,13 +103,7 @@ async function begin(
   });
   const { code } = failed.error;
   const facts = { runId: failed.runId, code, reason: statusReason, failedRuns, nextRunAt };
-  await enqueue(tx, 'connection.quarantined', { connectionId: row.id, connection: row.name, ...facts });
-  await recordEvent(tx, {
-    actor: 'system',
-    action: 'connection.quarantined',
-    target: `connection:${row.id}`,
-    details: facts,
-  });
+  await tell(tx, row, 'connection.quarantined', facts);
 }
 
 /** A try by hand costs no patience: only those of the schedule lengthen the pause. */

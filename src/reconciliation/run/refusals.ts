@@ -1,6 +1,7 @@
 /** When a run goes no further although nothing broke. */
 import { RollcallError } from '../../core/errors.ts';
-import { failedObjectsPercent, isMostlyFailed } from '../../core/quarantine.ts';
+import type { QuarantineLimits } from '../../core/policy.ts';
+import { isMostlyFailed } from '../../core/quarantine.ts';
 import type { ConnectionStatus } from '../../core/vocabulary.ts';
 
 type Named = { readonly name: string; readonly status: string; readonly statusReason: string | null };
@@ -14,13 +15,18 @@ export function requireUnpaused({ name, status, statusReason }: Named): void {
 }
 
 /** One bad object stops only itself; where most are bad, the rules or the source are. */
-export function requireMostlyGood(failed: number, objects: number, what: 'read' | 'applied'): void {
-  if (!isMostlyFailed(failed, objects)) return;
+export function requireMostlyGood(
+  failed: number,
+  objects: number,
+  what: 'read' | 'applied',
+  limits: QuarantineLimits,
+): void {
+  if (!isMostlyFailed(failed, objects, limits)) return;
   const words =
     what === 'read'
       ? `${failed} of ${objects} users that were read can not be used`
       : `${failed} of ${objects} changes could not be applied`;
-  throw new RollcallError('too_many_failures', `${words}: more than ${failedObjectsPercent} %.`, {
+  throw new RollcallError('too_many_failures', `${words}: more than ${limits.failedObjects.percent} %.`, {
     remedy: 'Read the reasons with rollcall runs show; correct the mapping or the source, then retry the connection.',
     details: { failed, objects },
   });

@@ -234,7 +234,7 @@ class LiveRun {
     if (judged.digest === null || !mustStop) {
       // a person who asked for a plan reads the faults in it; a run that would act on the rest stops here
       if (this.#run.mode === 'auto' && read !== null) {
-        requireMostlyGood(read.result.counts.problems, read.result.counts.users, 'read');
+        requireMostlyGood(read.result.counts.problems, read.result.counts.users, 'read', open.policy.quarantine);
       }
       return 'apply';
     }
@@ -290,7 +290,7 @@ class LiveRun {
       (done, failed) => {
         this.#applied = done;
         this.#report(done, planned);
-        requireMostlyGood(failed, done, 'applied');
+        requireMostlyGood(failed, done, 'applied', open.policy.quarantine);
       },
     );
     await refreshStatistics(this.#deps.db, applied, appliedTables);
