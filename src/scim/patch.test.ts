@@ -222,6 +222,12 @@ describe('rule 7: PATCH of a group', () => {
     expect(change({ op: 'remove', path: 'members', value: [{ value: 'not ours' }] })).toEqual({ add: [], remove: [] });
   });
 
+  it('touches no members by a null among other attributes (authentik), but empties by one at their path', () => {
+    const value = { displayName: 'New', members: null };
+    expect(change({ op: 'replace', value })).toEqual({ add: [], remove: [] });
+    expect(change({ op: 'replace', path: 'members', value: null })).toEqual({ replace: [] });
+  });
+
   it('touches no members by a replace that does not name them (Okta renames)', () => {
     const patched = patchGroup([{ op: 'replace', value: { id: 'x', displayName: 'New' } }]);
     expect(patched.members.isEmpty).toBe(true);

@@ -93,6 +93,8 @@ function applyWithoutPath(
     const path = parsePath(model, key);
     // unknown names and echoed read-only ones (Okta sends the id) change nothing
     if (path === null || (path.attribute !== null && !isWritable(path))) continue;
+    // nor does a null that a client's serializer put there (authentik): it names no members, as in a PUT
+    if (value === null && path.attribute?.name === 'members') continue;
     applyOne(model, document, members, { op: operation.op, path, value, work });
   }
 }

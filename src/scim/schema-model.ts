@@ -173,7 +173,18 @@ export function resolveName(model: ResourceModel, text: string): ResolvedName | 
   return null;
 }
 
-function resolveUrn(model: ResourceModel, name: string): ResolvedName | null {
+/**
+ * URNs of the drafts before RFC 7643, which clients still send: OneLogin's and HelloID's enterprise attributes, paths of
+ * Microsoft's library (`urn:scim:schemas:extension:enterprise:1.0.department`).
+ */
+const draftUrn = /^urn:scim:schemas:(core|extension:enterprise):[12]\.0(?::(?:user|group)(?=$|[:.]))?/;
+
+function ofToday(model: ResourceModel, name: string): string {
+  return name.replace(draftUrn, (_urn, part) => (part === 'core' ? model.urn : enterpriseUrn).toLowerCase());
+}
+
+function resolveUrn(model: ResourceModel, given: string): ResolvedName | null {
+  const name = ofToday(model, given);
   const own = afterUrn(name, model.urn.toLowerCase());
   if (own !== null && own !== '') return resolveIn(model.attributes, null, own);
   for (const [urn, extension] of model.extensions) {

@@ -1,6 +1,7 @@
 /** A SCIM connection as its operator and its identity provider have it: the real daemon, the real commands. */
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { setTimeout as delay } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 import { runCommandLine } from '../../src/cli/cli.ts';
 import { scale } from '../setup/full.ts';
@@ -77,13 +78,20 @@ async function connect(name: string, ...tokenOptions: readonly string[]) {
   return { base: `${origin}${path}`, text: token.stdout.trim(), tokenId };
 }
 
-async function send(base: string, token: string, method: string, path: string, body?: unknown) {
+type Sent = { readonly status: number; readonly body: Record<string, unknown> };
+
+/** As identity providers do: an answer that asks to come back later is obeyed. A busy machine gives some. */
+async function send(base: string, token: string, method: string, path: string, body?: unknown): Promise<Sent> {
   const response = await fetch(`${base}${path}`, {
     method,
     headers: { authorization: `Bearer ${token}`, 'content-type': 'application/scim+json' },
     ...(body === undefined ? {} : { body: JSON.stringify(body) }),
   });
   const text = await response.text();
+  if (response.status === 503) {
+    await delay(Number(response.headers.get('retry-after')) * 1_000);
+    return send(base, token, method, path, body);
+  }
   return { status: response.status, body: (text === '' ? {} : JSON.parse(text)) as Record<string, unknown> };
 }
 

@@ -1,4 +1,7 @@
-/** The dialogues the vendors document (scim-traces.json names the source of each), replayed one by one. */
+/**
+ * The dialogues the vendors document, and what public reports say of their clients (the files name the source of each),
+ * replayed one by one, each in a fresh organization.
+ */
 import { readFileSync } from 'node:fs';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { useDatabase } from '../setup/database.ts';
@@ -35,10 +38,13 @@ type Trace = {
   readonly then?: readonly (Pick<Sent, 'method' | 'path'> & Expected)[];
 };
 
-const { traces } = JSON.parse(readFileSync(new URL('scim-traces.json', import.meta.url), 'utf8')) as {
-  traces: Trace[];
-};
-const replayed = traces.filter((trace) => trace.kind !== 'outbound');
+function readTraces(name: string): Trace[] {
+  return (JSON.parse(readFileSync(new URL(name, import.meta.url), 'utf8')) as { traces: Trace[] }).traces;
+}
+
+const traces = readTraces('scim-traces.json');
+const further = readTraces('scim-traces-further.json');
+const replayed = [...traces, ...further].filter((trace) => trace.kind !== 'outbound');
 
 describe('documented dialogues', () => {
   const database = useDatabase();
@@ -53,7 +59,9 @@ describe('documented dialogues', () => {
   });
 
   it('has dialogues to replay', () => {
-    expect(replayed.length).toBeGreaterThanOrEqual(65);
+    expect(traces).toHaveLength(65);
+    expect(further.length).toBeGreaterThan(40);
+    expect(new Set(replayed.map(({ id }) => id)).size).toBe(replayed.length);
   });
 
   for (const trace of replayed) {
