@@ -23,6 +23,8 @@ export class DnIndex {
   /** Anchors that are neither UUID nor nsUniqueId; the slot holds their index. */
   readonly #texts: string[] = [];
   #size = 0;
+  /** One bit per slot: taken since `beginGroup`. Made by the first group, when the index does not grow any more. */
+  #taken = new Uint8Array(0);
 
   get size(): number {
     return this.#size;
@@ -48,6 +50,27 @@ export class DnIndex {
     return this.#readAnchor(this.#slotOf(this.#hash.a, this.#hash.b, this.#hash.c));
   }
 
+  beginGroup(): void {
+    const bytes = (this.#mask + 1) / 8;
+    if (this.#taken.length === bytes) this.#taken.fill(0);
+    else this.#taken = new Uint8Array(bytes);
+  }
+
+  /**
+   * The anchor of a member, once per group however often and under whatever spelling it stands there: undefined after
+   * that; null when nobody has the name.
+   */
+  take(dn: string): string | null | undefined {
+    this.#hash.digest(dnKey(dn));
+    const slot = this.#slotOf(this.#hash.a, this.#hash.b, this.#hash.c);
+    if (this.#forms[slot] === forms.free) return null;
+    const [byte, bit] = [slot >> 3, 1 << (slot & 7)];
+    const before = this.#taken[byte] ?? 0;
+    if ((before & bit) !== 0) return undefined;
+    this.#taken[byte] = before | bit;
+    return this.#readAnchor(slot);
+  }
+
   #writeHash(slot: number, a: number, b: number, c: number): void {
     const at = slot * 3;
     this.#hashes[at] = a;
@@ -68,7 +91,7 @@ export class DnIndex {
     const at = slot * 16;
     const isUuid = uuidPattern.test(anchor);
     if (isUuid || nsUniqueIdPattern.test(anchor)) {
-      this.#anchors.write(anchor.replaceAll('-', ''), at, 16, 'hex');
+      writeHex(this.#anchors, at, anchor);
       this.#forms[slot] = isUuid ? forms.uuid : forms.nsUniqueId;
     } else {
       this.#anchors.writeUInt32LE(this.#texts.push(anchor) - 1, at);
@@ -81,11 +104,7 @@ export class DnIndex {
     const at = slot * 16;
     if (form === forms.free) return null;
     if (form === forms.text) return this.#texts[this.#anchors.readUInt32LE(at)] ?? null;
-    const hex = this.#anchors.toString('hex', at, at + 16);
-    if (form === forms.nsUniqueId) {
-      return `${hex.slice(0, 8)}-${hex.slice(8, 16)}-${hex.slice(16, 24)}-${hex.slice(24)}`;
-    }
-    return `${hex.slice(0, 8)}-${hex.slice(8, 12)}-${hex.slice(12, 16)}-${hex.slice(16, 20)}-${hex.slice(20)}`;
+    return hexText(this.#anchors, at, form === forms.uuid ? uuidDashes : nsUniqueIdDashes);
   }
 
   #grow(): void {
@@ -104,5 +123,44 @@ export class DnIndex {
       anchors.copy(this.#anchors, slot * 16, old * 16, old * 16 + 16);
       this.#forms[slot] = form;
     }
+  }
+}
+
+/** Bytes before which a dash stands. */
+const uuidDashes = 0b0000_0101_0101_0000;
+const nsUniqueIdDashes = 0b0001_0001_0001_0000;
+const digits = Buffer.from('0123456789abcdef');
+const text = Buffer.alloc(36);
+
+/** In one piece: a text put together from parts takes six times the memory of its characters. */
+function hexText(bytes: Buffer, at: number, dashes: number): string {
+  let end = 0;
+  for (let index = 0; index < 16; index += 1) {
+    if (((dashes >> index) & 1) !== 0) {
+      text[end] = 0x2d;
+      end += 1;
+    }
+    const byte = bytes[at + index] ?? 0;
+    text[end] = digits[byte >> 4] ?? 0;
+    text[end + 1] = digits[byte & 0xf] ?? 0;
+    end += 2;
+  }
+  return text.toString('latin1', 0, end);
+}
+
+/** Hexadecimal digits in lower case, with dashes anywhere. */
+function writeHex(bytes: Buffer, at: number, hex: string): void {
+  let [to, high] = [at, -1];
+  for (let index = 0; index < hex.length; index += 1) {
+    const code = hex.charCodeAt(index);
+    if (code === 0x2d) continue;
+    const digit = code <= 0x39 ? code - 0x30 : code - 0x57;
+    if (high === -1) {
+      high = digit;
+      continue;
+    }
+    bytes[to] = (high << 4) | digit;
+    to += 1;
+    high = -1;
   }
 }

@@ -75,6 +75,20 @@ describe('DnIndex', () => {
     );
   });
 
+  test('tells a member once per group under whatever spelling, and again to the next group', () => {
+    const index = new DnIndex();
+    const id = '0b5c1d2e-0000-4000-8000-00000000abcd';
+    index.set('cn=Ann,dc=x', id);
+    index.beginGroup();
+    expect([index.take('CN=ann, DC=X'), index.take('cn=Ann,dc=x'), index.take('cn=Bob,dc=x')]).toEqual([
+      id,
+      undefined,
+      null,
+    ]);
+    index.beginGroup();
+    expect(index.take('cn=Ann,dc=x')).toBe(id);
+  });
+
   test(
     'finds every one of 100,000 names after growing, and costs less than 100 bytes each',
     { timeout: 30_000 },

@@ -14,12 +14,13 @@ import {
   groupNamesOf,
   groupObject,
   memberDn,
-  memberEvents,
-  membersOf,
+  memberValues,
   notice,
   searchOf,
   userFormOf,
 } from './objects.ts';
+import type { Directory } from './directory.ts';
+import type { LdapEntry } from './entry.ts';
 import type { ReadOptions } from './objects.ts';
 import { PrimaryGroups } from './primary-groups.ts';
 import { pagedParts, pagedWhole } from './ranged.ts';
@@ -104,10 +105,11 @@ async function* groups(options: ReadOptions, learned: Learned): AsyncGenerator<D
   const names = [...groupNamesOf(directory), ...profile.memberAttributes];
   const controls = profile.hasExtendedDns ? [extendedDnControl()] : [];
   const search = { ...searchOf(directory.groups, names, 'reading groups'), controls };
-  const unresolved = new Unresolved();
+  const members = new Members(learned.index);
   for await (const parts of pagedParts(directory.session, search, pageSize)) {
-    for (const part of parts) yield* groupEvents(options, part, learned, unresolved);
+    for (const part of parts) yield* groupEvents(options, part, learned, members);
   }
+  const { unresolved } = members;
   if (unresolved.count > 0) yield [unresolved.notice()];
 }
 
@@ -115,32 +117,70 @@ function* groupEvents(
   { directory }: ReadOptions,
   { entry, isMore }: EntryPart,
   learned: Learned,
-  unresolved: Unresolved,
+  members: Members,
 ): Generator<DirectoryEvent[]> {
-  const { index, primary } = learned;
-  const members = membersOf(directory, entry, (value) => {
-    const found = index === null ? extendedAnchor(value) : index.get(memberDn(value));
-    if (found === null) unresolved.add(value);
-    return found;
-  });
   // only the first part of a group carries its id
   const anchor = isMore ? learned.lastGroup : anchorOf(directory, entry);
-  if (isMore) {
-    yield [...memberEvents(anchor, 'add', members)];
-    return;
+  let change: 'set' | 'add' = 'add';
+  if (!isMore) {
+    learned.lastGroup = anchor;
+    learned.groups += 1;
+    change = 'set';
+    members.beginGroup();
+    yield [{ type: 'upsert', object: groupObject(entry, anchor) }];
   }
-  learned.lastGroup = anchor;
-  learned.groups += 1;
-  yield [{ type: 'upsert', object: groupObject(entry, anchor) }, ...memberEvents(anchor, 'set', members)];
-  if (primary === null) return;
+  for (const memberAnchors of inBatches(members.of(directory, entry))) {
+    yield [{ type: 'members', groupAnchor: anchor, change, memberAnchors }];
+    change = 'add';
+  }
+  // a group without members is told as well: it is empty
+  if (change === 'set') yield [{ type: 'members', groupAnchor: anchor, change, memberAnchors: [] }];
+  if (isMore || learned.primary === null) return;
+  for (const memberAnchors of inBatches(learned.primary.membersOf(entry))) {
+    yield [{ type: 'members', groupAnchor: anchor, change: 'add', memberAnchors }];
+  }
+}
+
+function* inBatches(anchors: Iterable<string>): Generator<string[]> {
   let batch: string[] = [];
-  for (const member of primary.membersOf(entry)) {
-    batch.push(member);
+  for (const anchor of anchors) {
+    batch.push(anchor);
     if (batch.length < membersPerEvent) continue;
-    yield [...memberEvents(anchor, 'add', batch)];
+    yield batch;
     batch = [];
   }
-  yield [...memberEvents(anchor, 'add', batch)];
+  if (batch.length > 0) yield batch;
+}
+
+/** Members by anchor, one by one and each once per group: one group may hold everybody. */
+class Members {
+  readonly unresolved = new Unresolved();
+  readonly #index: DnIndex | null;
+  readonly #told = new Set<string>();
+
+  constructor(index: DnIndex | null) {
+    this.#index = index;
+  }
+
+  beginGroup(): void {
+    this.#told.clear();
+    this.#index?.beginGroup();
+  }
+
+  *of(directory: Directory, entry: LdapEntry): Generator<string> {
+    for (const value of memberValues(directory, entry)) {
+      const anchor = this.#index === null ? this.#extended(value) : this.#index.take(memberDn(value));
+      if (anchor === null) this.unresolved.add(value);
+      else if (anchor !== undefined) yield anchor;
+    }
+  }
+
+  #extended(value: string): string | null | undefined {
+    const anchor = extendedAnchor(value);
+    if (anchor !== null && this.#told.has(anchor)) return undefined;
+    if (anchor !== null) this.#told.add(anchor);
+    return anchor;
+  }
 }
 
 /** Members outside the read (other bases, contacts, deleted ones): counted, a few of them named. */

@@ -173,16 +173,19 @@ export function groupObject(entry: LdapEntry, anchor: string): DirectoryObject {
   };
 }
 
+/** As the server spells them. groupOfNames needs a member; an empty group holds the empty DN or itself. */
+export function* memberValues(directory: Directory, entry: LdapEntry): Generator<string> {
+  for (const attribute of directory.profile.memberAttributes) {
+    for (const value of entry.eachText(attribute.toLowerCase())) if (value !== '') yield value;
+  }
+}
+
 /** `resolve` gives the anchor of a member as the server spells it, or null when it is not known here. */
 export function membersOf(directory: Directory, entry: LdapEntry, resolve: (value: string) => string | null): string[] {
   const anchors = new Set<string>();
-  for (const attribute of directory.profile.memberAttributes) {
-    for (const value of entry.eachText(attribute.toLowerCase())) {
-      // groupOfNames needs a member; an empty group holds the empty DN or itself.
-      if (value === '') continue;
-      const anchor = resolve(value);
-      if (anchor !== null) anchors.add(anchor);
-    }
+  for (const value of memberValues(directory, entry)) {
+    const anchor = resolve(value);
+    if (anchor !== null) anchors.add(anchor);
   }
   return [...anchors];
 }
