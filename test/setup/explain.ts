@@ -16,6 +16,8 @@ export type Plan = {
   /** Tables read as a whole: sequentially, or through an index without a condition on it. */
   readonly wholeReads: readonly string[];
   readonly indexes: readonly string[];
+  /** Tables read as a whole once for each row of another: the time grows with the square. */
+  readonly perRow: readonly string[];
 };
 
 type Node = {
@@ -25,6 +27,7 @@ type Node = {
   readonly 'Index Cond'?: string | undefined;
   readonly 'Recheck Cond'?: string | undefined;
   readonly Filter?: string | undefined;
+  readonly 'Parent Relationship'?: string | undefined;
   readonly Plans?: readonly Node[] | undefined;
 };
 
@@ -36,6 +39,7 @@ const nodeSchema: z.ZodType<Node> = z.lazy(() =>
     'Index Cond': z.string().optional(),
     'Recheck Cond': z.string().optional(),
     Filter: z.string().optional(),
+    'Parent Relationship': z.string().optional(),
     Plans: z.array(nodeSchema).optional(),
   }),
 );
@@ -104,6 +108,11 @@ function readPlan(statement: string, explanation: unknown): Plan {
     nodes: nodes.map(describeNode),
     wholeReads: nodes.filter(readsWhole).flatMap((node) => node['Relation Name'] ?? []),
     indexes: nodes.flatMap((node) => node['Index Name'] ?? []),
+    perRow: nodes
+      .filter((node) => node['Parent Relationship'] === 'SubPlan')
+      .flatMap(flatten)
+      .filter(readsWhole)
+      .flatMap((node) => node['Relation Name'] ?? []),
   };
 }
 
