@@ -8,6 +8,7 @@ export type Exclusion = {
   readonly id: string;
   readonly organizationId: OrganizationId;
   readonly userId: UserId;
+  readonly userName: string;
   /** Null excludes from every role of the organization. */
   readonly role: GrantableRole | null;
   readonly reason: string;
@@ -16,7 +17,7 @@ export type Exclusion = {
   readonly until: string | null;
 };
 
-export type NewExclusion = Omit<Exclusion, 'id' | 'createdAt'>;
+export type NewExclusion = Omit<Exclusion, 'id' | 'createdAt' | 'userName'>;
 
 export async function upsertExclusion(tx: TenantTx, input: NewExclusion): Promise<Exclusion> {
   const rows = await tx.sql<Exclusion[]>`
@@ -70,7 +71,9 @@ export async function selectExclusions(
 }
 
 function columns(tx: TenantTx) {
-  return tx.sql`id, organization_id as "organizationId", user_id as "userId", role, reason, created_by as "createdBy",
+  return tx.sql`id, organization_id as "organizationId", user_id as "userId", (
+      select coalesce(u.display_name, u.username, u.id::text) from users u
+      where u.tenant_id = exclusions.tenant_id and u.id = exclusions.user_id) as "userName", role, reason, created_by as "createdBy",
     created_at::text as "createdAt", until::text as "until"`;
 }
 

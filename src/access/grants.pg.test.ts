@@ -84,6 +84,9 @@ describe('what a person takes away stays away', () => {
     await access.grantManually(operator(), { organizationId: root, userId, role: 'user' });
     expect(await count('exclusions', userId)).toBe(0);
     const whole = await access.addExclusion(operator(), { ...exclusion, role: null });
+    const listed = await access.listExclusions(operator(), root, { limit: 100 });
+    // people read names, not ids
+    expect(listed.items.find((one) => one.id === whole.id)).toMatchObject({ userId, userName: 'P' });
     expect(await count('memberships', userId)).toBe(0);
     const again = access.grantManually(operator(), { organizationId: root, userId, role: 'user' });
     await expect(again).rejects.toEqual(refused('conflict'));

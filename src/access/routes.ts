@@ -149,6 +149,7 @@ const exclusionBody = z.object({
   id: z.string(),
   organizationId: z.string(),
   userId: z.string(),
+  userName: z.string(),
   role: grantableRole.nullable(),
   reason: z.string(),
   createdBy: z.string(),

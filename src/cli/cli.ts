@@ -56,6 +56,8 @@ export function buildProgram(context: CommandContext): Command {
     .configureOutput({
       writeOut: (text) => stdout.write(text),
       writeErr: (text) => stderr.write(text),
+      // one prefix for every fault, ours and commander's
+      outputError: (text, write) => write(text.replace(/^error: /, 'rollcall: ')),
       getOutHelpWidth: () => stdout.columns ?? 100,
       getErrHelpWidth: () => stderr.columns ?? 100,
     })

@@ -109,10 +109,11 @@ function addWriteCommands(connections: Command, context: CommandContext): void {
     .requiredOption('-f, --file <file>', 'YAML or JSON; - reads standard input')
     .action(async (reference: string, options: { readonly file: string }, command: Command) => {
       const document = await readDocument(options.file);
-      await inTenant(context, command, async ({ office, tenantId, output }) => {
-        const { id } = await office.reconciliation.findConnection(tenantId, reference);
-        const made = await office.reconciliation.updateConnection(actor, tenantId, id, document);
-        printObject(environment, output, made, `${made.name} is now at version ${made.version}.`);
+      await inTenant(context, command, async (at) => {
+        const { id } = await at.office.reconciliation.findConnection(at.tenantId, reference);
+        const made = await at.office.reconciliation.updateConnection(actor, at.tenantId, id, document);
+        const next = hasSecrets(document) && made.kind !== 'scim' ? ` Next: ${nextStep(made, at)}` : '';
+        printObject(environment, at.output, made, `${made.name} is now at version ${made.version}.${next}`);
       });
     });
   connections
@@ -156,6 +157,12 @@ function addRetryCommand(connections: Command, context: CommandContext): void {
         await carryOut(context, at, runId, 'auto', options);
       });
     });
+}
+
+/** New credentials are worth a test before the next run uses them. */
+function hasSecrets(document: unknown): boolean {
+  const { data } = z.object({ secrets: z.record(z.string(), z.unknown()) }).safeParse(document);
+  return data !== undefined && Object.keys(data.secrets).length > 0;
 }
 
 function nextStep({ kind, name }: Connection, { sameTenant }: TenantWork): string {
@@ -242,9 +249,14 @@ const longestStep = 24;
 function sampleLines({ facts }: TestStep): string[] {
   const users = z.array(sampledUser).safeParse(facts?.['users']);
   if (!users.success) return [];
-  return users.data.map(({ name, inactiveReason, isInScope, mapped, problem }) => {
+  return users.data.map(({ name, inactiveReason, isInScope, mapped, hasUsername, problem }) => {
     const values = Object.entries(mapped).flatMap(([target, value]) => (value === null ? [] : [`${target}=${value}`]));
-    const notes = [inactiveReason, isInScope ? null : 'out of scope', problem].filter((note) => note !== null);
+    const notes = [
+      inactiveReason,
+      isInScope ? null : 'out of scope',
+      hasUsername ? null : "joins without a username: none of its domains is the tenant's",
+      problem,
+    ].filter((note) => note !== null);
     return cellText(`${name}${notes.length === 0 ? '' : ` (${notes.join('; ')})`}: ${values.join(', ')}`);
   });
 }
@@ -254,6 +266,7 @@ const sampledUser = z.object({
   inactiveReason: z.string().nullable(),
   isInScope: z.boolean(),
   mapped: z.record(z.string(), z.string().nullable()),
+  hasUsername: z.boolean(),
   problem: z.string().nullable(),
 });
 

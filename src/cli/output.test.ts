@@ -138,6 +138,23 @@ describe('a plan', () => {
   });
   const changes = { joiner: [change({})], mover: [], leaver: [leaver], conflict: [] };
 
+  it('says how many newcomers would have no username', () => {
+    const counts = { ...run.counts, withoutUsername: 12 };
+    expect(renderPlan({ run: { ...run, counts }, changes })).toContain('12 joiners have no username');
+    expect(renderPlan({ run, changes })).not.toContain('no username');
+  });
+
+  it('of an undo that finds nothing left says that it pauses nothing', () => {
+    const kept = [{ class: 'conflict', op: 'keep', kind: 'conflict', state: 'conflict', rows: 1, subjects: 1 }];
+    const undo: RunSummary = { ...run, kind: 'undo', status: 'partly', guard: null, counts: { changes: kept } };
+    const none = { joiner: [], mover: [], leaver: [], conflict: [] };
+    expect(renderPlan({ run: undo, changes: none })).toContain('the connection was not paused and no link is held');
+    expect(renderPlan({ run: { ...undo, status: 'planned' }, changes: none })).toContain(
+      'Nothing is left to take back',
+    );
+    expect(renderPlan({ run: { ...undo, kind: 'full' }, changes: none })).not.toContain('take back');
+  });
+
   it('shows who joins and leaves and why, what is held and why, what is left out, and what to do next', () => {
     const text = renderPlan({ run, changes });
     expect(text).toContain('Run run-1 of Contoso LDAP: held, it waits for a person');

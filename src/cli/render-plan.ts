@@ -34,7 +34,13 @@ export type PlanOptions = {
 };
 
 export function renderPlan(view: PlanView, { terminalWidth, sameTenant = '' }: PlanOptions = {}): string {
-  const parts = [renderRunHead(view.run), renderCounts(view.run), renderUndoOfNothing(view.run), renderHolds(view.run)];
+  const parts = [
+    renderRunHead(view.run),
+    renderCounts(view.run),
+    renderUndoOfNothing(view.run),
+    renderUnnamed(view.run),
+    renderHolds(view.run),
+  ];
   for (const kind of changeKinds) parts.push(renderKind(kind, view, terminalWidth));
   const next = nextStep(view.run, sameTenant);
   if (next !== null) parts.push(`${next}\n`);
@@ -101,6 +107,14 @@ export function renderCounts(run: RunSummary): string {
     })),
   ];
   return renderTable(rows, columns);
+}
+
+/** Newcomers whom the directory gives no name in the tenant's domains. */
+function renderUnnamed({ counts }: RunSummary): string {
+  const users = counts['withoutUsername'];
+  if (typeof users !== 'number') return '';
+  const [join, have] = users === 1 ? ['joiner has', 'name lies'] : ['joiners have', 'names lie'];
+  return `${formatCount(users)} ${join} no username: the directory's ${have} outside of the tenant's domains, or there is none. See mappings in docs/rules.md.\n`;
 }
 
 /** An undo of which every row says why something stays. */

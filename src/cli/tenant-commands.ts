@@ -171,14 +171,14 @@ function addExclusionCommands(exclusions: Command, context: CommandContext): voi
 
 const exclusionColumns = [
   { title: 'id', value: (row) => row.id },
-  { title: 'user', value: (row) => row.userId },
+  { title: 'user', value: (row) => row.userName },
   { title: 'role', value: (row) => row.role ?? 'every role' },
   { title: 'until', value: (row) => formatTime(row.until) },
   { title: 'by', value: (row) => row.createdBy },
   { title: 'reason', value: (row) => row.reason },
 ] satisfies Column<{
   id: string;
-  userId: string;
+  userName: string;
   role: string | null;
   until: string | null;
   createdBy: string;

@@ -111,6 +111,10 @@ export const policySchema = z.strictObject({
     .optional()
     .describe('CEL predicate; objects for which it is false are out of scope.'),
   mappings: z.array(mappingSchema).max(100).default([]).describe("Empty: the connector's defaults."),
+  extendMappings: z
+    .boolean()
+    .optional()
+    .describe("True: the connector's defaults stand too, except where a mapping here has the same target."),
   correlation: correlationSchema,
   conflict: z
     .enum(conflictPolicies)
@@ -124,3 +128,15 @@ export const policySchema = z.strictObject({
   approval: approvalSchema.prefault({}),
 });
 export type Policy = z.output<typeof policySchema>;
+
+/** The mappings in force: those of the document, or the connector's own where it has none, or both where it extends them. */
+export function mappingsInForce(
+  policy: Pick<Policy, 'mappings' | 'extendMappings'>,
+  defaults: readonly unknown[],
+): readonly Mapping[] {
+  const { mappings, extendMappings = false } = policy;
+  if (mappings.length > 0 && !extendMappings) return mappings;
+  const named = new Set(mappings.map((mapping) => mapping.target));
+  const own = defaults.map((mapping) => mappingSchema.parse(mapping));
+  return [...own.filter((mapping) => !named.has(mapping.target)), ...mappings];
+}

@@ -237,7 +237,11 @@ describe.skipIf(!isOpenldapInstalled())('the command line', () => {
 
   it('an empty directory is held and says why; nobody leaves', async () => {
     const file = await writeDocument({ baseDn: `ou=nobody,${base}` });
-    expect((await rollcall('connections', 'update', 'Contoso LDAP', '-f', file)).code).toBe(0);
+    const updated = await rollcall('connections', 'update', 'Contoso LDAP', '-f', file);
+    expect([updated.code, updated.stdout]).toEqual([
+      0,
+      expect.stringContaining("rollcall connections test 'Contoso LDAP'"),
+    ]);
     const run = await rollcall('run', 'Contoso LDAP');
     expect([run.code, run.stdout]).toEqual([4, expect.stringMatching(/Held:\n {2}- .*/)]);
     const users = await rollcall('users', 'list', '-o', 'ndjson');
@@ -256,6 +260,7 @@ describe.skipIf(!isOpenldapInstalled())('the command line', () => {
     const results = await Promise.all(wrong.map(([, , args]) => rollcall(...args)));
     for (const [index, [code, words]] of wrong.entries()) {
       expect([results[index]?.code, results[index]?.stderr]).toEqual([code, expect.stringContaining(words)]);
+      expect(results[index]?.stderr).toMatch(/^rollcall: /);
     }
   });
 

@@ -56,6 +56,7 @@ export const connectionDocument = z.strictObject({
   secrets: z.record(z.string(), z.unknown()).default({}),
   scope: policySchema.shape.scope,
   mappings: z.array(mappingSchema).max(100).default([]),
+  extendMappings: policySchema.shape.extendMappings,
   correlation: policySchema.shape.correlation,
   conflict: policySchema.shape.conflict,
   leaver: policySchema.shape.leaver,
@@ -119,12 +120,19 @@ export function parseScimSettings(value: unknown): unknown {
   throw faultyDocument(faultsIn('settings', parsed.error, scimSettingsSchema));
 }
 
+/** As a person writes it: name and kind first. The database keeps the keys in an order of its own. */
+export function inOrderOfReading(document: Record<string, unknown>): Record<string, unknown> {
+  const known = Object.keys(connectionDocument.shape).filter((key) => key in document);
+  return Object.fromEntries([...new Set([...known, ...Object.keys(document)])].map((key) => [key, document[key]]));
+}
+
 /** The part of a document that decisions go by, as the connection's row keeps it. */
 export function policyOf(document: ConnectionDocument): Record<string, unknown> {
-  const { scope, mappings, correlation, conflict, leaver, guards, quarantine, approval } = document;
+  const { scope, mappings, extendMappings, correlation, conflict, leaver, guards, quarantine, approval } = document;
   return {
     ...(scope === undefined ? {} : { scope }),
     mappings,
+    ...(extendMappings === undefined ? {} : { extendMappings }),
     correlation,
     conflict,
     leaver,
@@ -140,6 +148,7 @@ const scopeKeys = [
   'settings',
   'scope',
   'mappings',
+  'extendMappings',
   'correlation',
   'conflict',
   'leaver',

@@ -73,4 +73,43 @@ describe('connections', () => {
     await update({ port: 636 });
     await expect(update({ port: 637 })).rejects.toThrow(/its secret must be entered again/);
   });
+
+  test('an exported document begins with name, kind and organization, as a person writes it', async () => {
+    const engine = await createEngine(database.db, { document: { guards: { leaversMax: 7 } } });
+    const { reconciliation, tenantId, connectionId } = engine;
+    const exported = await reconciliation.exportConnection(tenantId, connectionId);
+    expect(Object.keys(exported).slice(0, 3)).toEqual(['name', 'kind', 'organization']);
+    expect(exported).toMatchObject({ guards: { leaversMax: 7 } });
+    await reconciliation.updateConnection('test', tenantId, connectionId, exported);
+  });
+
+  test("mappings that extend the connector's are a change of the rules, and a run goes by both", async () => {
+    const engine = await createEngine(database.db);
+    const { reconciliation, tenantId, connectionId } = engine;
+    engine.directory.put({ id: 'p1', name: 'Ann', department: 'Sales', more: { title: 'Clerk' } });
+    await engine.sync();
+    const mappings = [{ target: 'jobTitle', expression: 'object.title' }];
+    await reconciliation.updateConnection('test', tenantId, connectionId, {
+      ...documentOf(engine.tenant.slug, { mappings, extendMappings: true }),
+    });
+    const run = await engine.run();
+    expect(run.status).toBe('planned');
+    expect((await engine.changes(run.id)).map((row) => row.after)).toEqual([{ jobTitle: 'Clerk' }]);
+    await engine.approve(run);
+    engine.directory.put({ id: 'p1', department: 'Lab' });
+    expect((await engine.changes((await engine.run()).id)).map((row) => row.after)).toEqual([{ department: 'Lab' }]);
+  });
+});
+
+test('a plan says how many newcomers would get no username, and is silent where all have one', async () => {
+  const engine = await createEngine(database.db);
+  engine.directory.put(
+    { id: 'p1', name: 'In', username: `in@${engine.tenant.builtInDomain}` },
+    { id: 'p2', name: 'Out', username: 'out@elsewhere.example' },
+    { id: 'p3', name: 'None' },
+  );
+  const plan = await engine.run('plan');
+  expect(plan.counts['withoutUsername']).toBe(2);
+  await engine.approve(plan);
+  expect((await engine.run('plan')).counts['withoutUsername']).toBeUndefined();
 });

@@ -6,7 +6,7 @@ import { expressionsOf } from '../../core/correlation.ts';
 import { RollcallError } from '../../core/errors.ts';
 import { newId, type ConnectionId, type RunId, type TenantId } from '../../core/ids.ts';
 import { compileMapper } from '../../core/mapping.ts';
-import { mappingSchema, policySchema, type Mapping, type Policy } from '../../core/policy.ts';
+import { mappingsInForce, policySchema, type Mapping, type Policy } from '../../core/policy.ts';
 import { isWithinCeiling } from '../../core/roles.ts';
 import { textKey } from '../../core/text-keys.ts';
 import type { ConnectionKind } from '../../core/vocabulary.ts';
@@ -17,6 +17,7 @@ import {
   faultsOfSections,
   faultyDocument,
   isRescoped,
+  inOrderOfReading,
   parseConnectionDocument,
   policyOf,
   parseScimSettings,
@@ -38,6 +39,7 @@ import {
   type ConnectionRow,
   type RoleMappingRow,
 } from './connections-store.ts';
+import { provenDomains } from '../../organizations/organizations.ts';
 import { queueObjectRun } from '../run/object-runs.ts';
 import { endRunsOf, settleStopped, type Stopped } from '../run/stop-run.ts';
 import { resolveOrganization, wantedMappings } from './role-mapping-targets.ts';
@@ -194,7 +196,7 @@ export function exportConnection(
 ): Promise<Record<string, unknown>> {
   return deps.db.tenant(tenantId, async (tx) => {
     const row = await mustFind(tx, id);
-    return (await selectVersionDocument(tx, id, row.version)) ?? {};
+    return inOrderOfReading((await selectVersionDocument(tx, id, row.version)) ?? {});
   });
 }
 
@@ -254,14 +256,18 @@ export async function* testConnection(
   if ('document' in what) {
     const document = parseConnectionDocument(what.document, (faulty) => faultsOfSections(deps.connectors, faulty));
     const checked = checkDocument(deps, document);
-    yield* testWithRules(mustHaveConnector(deps, document.kind), { ...checked, signal, tenantId }, document);
+    const domains = await deps.db.tenant(tenantId, provenDomains);
+    const rules = { ...document, domains };
+    yield* testWithRules(mustHaveConnector(deps, document.kind), { ...checked, signal, tenantId }, rules);
     return;
   }
-  const row = await deps.db.tenant(tenantId, (tx) => mustFind(tx, what.connectionId));
+  const { row, domains } = await deps.db.tenant(tenantId, async (tx) => {
+    return { row: await mustFind(tx, what.connectionId), domains: await provenDomains(tx) };
+  });
   const connector = mustHaveConnector(deps, row.kind as ConnectionKind);
   const settings = connector.settingsSchema.parse(row.settings);
   const request = { settings, secrets: openSecrets(deps, connector, row), signal, tenantId };
-  yield* testWithRules(connector, request, policySchema.parse(row.policy));
+  yield* testWithRules(connector, request, { ...policySchema.parse(row.policy), domains });
 }
 
 /** Everything a run needs of its connection, read in one transaction. */
@@ -273,8 +279,7 @@ export async function openConnection(tx: TenantTx, connectors: Connectors, id: C
     connector === undefined
       ? mappingsOfPushed(row.settings)
       : connector.defaultMappings(connector.settingsSchema.parse(row.settings));
-  const mappings =
-    policy.mappings.length > 0 ? policy.mappings : defaults.map((mapping) => mappingSchema.parse(mapping));
+  const mappings = mappingsInForce(policy, defaults);
   return { row, connection: toConnection(row), policy, mappings, roleMappings: await selectRoleMappings(tx, id) };
 }
 

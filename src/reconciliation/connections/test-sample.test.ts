@@ -49,7 +49,7 @@ async function run(rules: Parameters<typeof testWithRules>[2]): Promise<{ asked:
 
 test('a connection test asks for what unsaved mappings and scope read, and shows what they make of people', async () => {
   const mappings = [mappingSchema.parse({ target: 'department', expression: 'object.dept' })];
-  const { asked, users } = await run({ mappings, scope: 'object.mail == null' });
+  const { asked, users } = await run({ mappings, scope: 'object.mail == null', domains: new Set() });
   expect(asked).toEqual(['dept', 'mail']);
   expect(users).toEqual([
     {
@@ -59,12 +59,32 @@ test('a connection test asks for what unsaved mappings and scope read, and shows
       inactiveReason: null,
       isInScope: false,
       mapped: { department: 'Sales' },
+      hasUsername: false,
       problem: null,
     },
   ]);
 });
 
 test("without mappings of its own the connector's are applied", async () => {
-  const { users } = await run({ mappings: [] });
+  const { users } = await run({ mappings: [], domains: new Set() });
   expect(users).toMatchObject([{ isInScope: true, mapped: { email: 'ann@example.org' } }]);
+});
+
+test("mappings that extend the connector's come on top of them, and take the place of those with the same target", async () => {
+  const mappings = [
+    { target: 'department', expression: 'object.dept' },
+    { target: 'email', expression: '"ann@elsewhere.example"' },
+  ].map((mapping) => mappingSchema.parse(mapping));
+  const { users } = await run({ mappings, extendMappings: true, domains: new Set() });
+  expect(users).toMatchObject([{ mapped: { department: 'Sales', email: 'ann@elsewhere.example' } }]);
+  const other = await run({ mappings: mappings.slice(0, 1), extendMappings: true, domains: new Set() });
+  expect(other.users).toMatchObject([{ mapped: { department: 'Sales', email: 'ann@example.org' } }]);
+});
+
+test('who would join without a username, because it lies in none of the domains, is shown as such', async () => {
+  const mappings = [mappingSchema.parse({ target: 'username', expression: 'object.mail' })];
+  const { users: outside } = await run({ mappings, domains: new Set(['contoso.example']) });
+  expect(outside).toMatchObject([{ mapped: { username: 'ann@example.org' }, hasUsername: false }]);
+  const { users: inside } = await run({ mappings, domains: new Set(['example.org']) });
+  expect(inside).toMatchObject([{ hasUsername: true }]);
 });

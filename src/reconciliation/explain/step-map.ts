@@ -3,13 +3,18 @@ import type { MappingResult } from '../../core/mapping.ts';
 import type { Evidence, ExplainStep } from './explain-object.ts';
 import { inputsOf, shown } from './step-find.ts';
 
+function whoseMappings({ mappings, extendMappings }: Evidence['open']['policy']): string {
+  if (mappings.length === 0) return ', the defaults of the connector';
+  return extendMappings === true ? `, ${mappings.length} of them beside the defaults of the connector` : '';
+}
+
 export function mapStep({ open, object }: Evidence, result: MappingResult | null): ExplainStep {
   const problem = result === null ? object.problem : result.problem;
   const mapped = result?.mapped ?? object.mapped;
   return {
     step: 'map',
     input: object.name,
-    rule: `${open.mappings.length} mappings${open.policy.mappings.length === 0 ? ', the defaults of the connector' : ''}`,
+    rule: `${open.mappings.length} mappings${whoseMappings(open.policy)}`,
     ruleVersion: open.row.version,
     outcome:
       problem === null

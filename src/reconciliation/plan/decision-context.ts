@@ -1,6 +1,6 @@
 /** What a decision needs beside its subject. */
 import { newId, type ConnectionId, type OrganizationId, type UserId } from '../../core/ids.ts';
-import { mappingSchema, policySchema, type Leaver } from '../../core/policy.ts';
+import { mappingsInForce, policySchema, type Leaver } from '../../core/policy.ts';
 import type { DecisionContext, LeaverDays, SourceRules } from '../../core/subject.ts';
 import type { TenantTx } from '../../db/db.ts';
 import { provenDomains } from '../../organizations/organizations.ts';
@@ -22,8 +22,7 @@ export async function decisionContext(
       connector === undefined
         ? mappingsOfPushed(row.settings)
         : connector.defaultMappings(connector.settingsSchema.parse(row.settings));
-    const mappings =
-      policy.mappings.length > 0 ? policy.mappings : defaults.map((mapping) => mappingSchema.parse(mapping));
+    const mappings = mappingsInForce(policy, defaults);
     sources.set(row.id as ConnectionId, {
       name: row.name,
       // another connection's new priority counts once its own plan was applied

@@ -36,7 +36,17 @@ export async function judgePlan(tx: TenantTx, plan: PlanOfRun): Promise<Judgment
   const isHeld = implausible.length > 0 || breaches.length > 0;
   const guard = guardResult(implausible, breaches, isHeld ? await countCauses(tx, plan) : []);
   await tx.sql`
-    update runs set is_first = ${isFirst}, digest = ${digest}, guard = ${guard === null ? null : JSON.stringify(guard)}::jsonb
+    update runs set is_first = ${isFirst}, counts = counts || ${JSON.stringify(await unnamedJoiners(tx, runId))}::jsonb, digest = ${digest}, guard = ${guard === null ? null : JSON.stringify(guard)}::jsonb
     where tenant_id = ${tx.tenantId} and id = ${runId}`;
   return { counts, digest, guard };
+}
+
+/** Newcomers for whom the directory has no name in the tenant's domains: no fault, and nothing an admin should find out late. */
+async function unnamedJoiners(tx: TenantTx, runId: RunId): Promise<{ readonly withoutUsername?: number }> {
+  const [row] = await tx.sql<{ users: number }[]>`
+    select count(*)::int as users from changes c
+    where c.tenant_id = ${tx.tenantId} and c.run_id = ${runId} and c.class = 'create' and c.after ->> 'username' is null
+      and not exists (
+        select 1 from changes k where k.tenant_id = c.tenant_id and k.run_id = c.run_id and k.op = 'key' and k.user_id = c.user_id)`;
+  return row === undefined || row.users === 0 ? {} : { withoutUsername: row.users };
 }
