@@ -12,11 +12,10 @@ export type { GrantChange } from './apply-grants.ts';
 
 /** Gives grants; returns the seqs that now stand. A user removed, protected or excluded meanwhile is left out. */
 export async function addRuleGrants(tx: TenantTx, runId: RunId, rows: readonly apply.GrantChange[]): Promise<number[]> {
-  await lockUsers(
-    tx,
-    rows.map((row) => row.userId),
-  );
-  return apply.addRuleGrants(tx, runId, rows);
+  const users = rows.map((row) => row.userId);
+  // in one packet: the second statement begins when the first has its locks, and sees what was committed by then
+  const [, given] = await Promise.all([lockUsers(tx, users), apply.addRuleGrants(tx, runId, rows)]);
+  return given;
 }
 
 /** Takes grants; one that is gone already counts as done. A membership ends with its last grant. */

@@ -139,7 +139,8 @@ function addSavepoints(reserved: postgres.ReservedSql): BoundSql {
       await reserved.unsafe(`rollback to savepoint ${name}`);
       throw error;
     }
-    await reserved.unsafe(`release savepoint ${name}`);
+    // not waited for, it leaves with what comes next; a transaction that can not release it fails at its commit
+    reserved.unsafe(`release savepoint ${name}`).catch(() => undefined);
     return result;
   }
   function prepare(): Promise<never> {

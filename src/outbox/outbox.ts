@@ -8,7 +8,7 @@
  */
 import type { TenantTx } from '../db/db.ts';
 import { createRelay, type Relay, type RelayDeps } from './relay.ts';
-import { insertMessage, insertMessageIfWanted, insertMessages } from './store.ts';
+import { insertMessage, insertMessages, insertMessagesIfWanted } from './store.ts';
 import { createWebhooks, type Webhooks } from './webhooks.ts';
 
 export type { WebhookRequest, WebhookSend } from './send.ts';
@@ -20,13 +20,13 @@ export async function enqueue(tx: TenantTx, type: string, payload: Readonly<Reco
   await insertMessage(tx, type, payload);
 }
 
-/** The same, but nothing is written unless a webhook of the tenant wants this type now: for what happens often. */
+/** Several, in one statement, but nothing is written unless a webhook of the tenant wants this type now: for what happens often. */
 export async function enqueueIfWanted(
   tx: TenantTx,
   type: string,
-  payload: Readonly<Record<string, unknown>>,
+  payloads: readonly Readonly<Record<string, unknown>>[],
 ): Promise<void> {
-  await insertMessageIfWanted(tx, type, payload);
+  await insertMessagesIfWanted(tx, type, payloads);
 }
 
 /** The same for many messages of one type, in one statement. */

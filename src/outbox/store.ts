@@ -34,14 +34,14 @@ export async function insertMessage(
 }
 
 /** Only when a webhook of the tenant wants this type: nobody has to carry away what nobody asked for. */
-export async function insertMessageIfWanted(
+export async function insertMessagesIfWanted(
   tx: TenantTx,
   type: string,
-  payload: Readonly<Record<string, unknown>>,
+  payloads: readonly Readonly<Record<string, unknown>>[],
 ): Promise<void> {
   await tx.sql`
     insert into outbox_messages (tenant_id, type, payload)
-    select ${tx.tenantId}::uuid, ${type}::text, ${JSON.stringify(payload)}::jsonb
+    select ${tx.tenantId}::uuid, ${type}::text, payload from jsonb_array_elements(${JSON.stringify(payloads)}::jsonb) as p(payload)
     where exists (
       select 1 from webhooks w
       where w.tenant_id = ${tx.tenantId} and w.is_enabled and (w.event_types = '[]'::jsonb or w.event_types ? ${type}::text))`;

@@ -27,7 +27,7 @@ export const eventUris = [
   `${prefix}deactivate`,
 ] as const;
 
-type Told = {
+export type Told = {
   readonly model: ResourceModel;
   readonly name: EventName;
   readonly anchor: string;
@@ -42,11 +42,21 @@ type Told = {
  * and the commit says so.
  */
 export function tell(tx: TenantTx, request: ScimRequest, told: Told): void {
-  const events = eventsOf(told);
-  if (Object.keys(events).length === 0) return;
-  const { model, anchor, before, after } = told;
+  tellAll(tx, [{ request, told }]);
+}
+
+/** The same for several, in one statement. */
+export function tellAll(tx: TenantTx, all: readonly { readonly request: ScimRequest; readonly told: Told }[]): void {
+  const payloads = all.flatMap(({ request, told }) => {
+    const events = eventsOf(told);
+    return Object.keys(events).length === 0 ? [] : [payloadOf(request, told, events)];
+  });
+  if (payloads.length > 0) enqueueIfWanted(tx, 'scim.event', payloads).catch(() => undefined);
+}
+
+function payloadOf(request: ScimRequest, { model, anchor, before, after }: Told, events: JsonObject): JsonObject {
   const externalId = (after ?? before)?.['externalId'];
-  enqueueIfWanted(tx, 'scim.event', {
+  return {
     iss: request.base,
     iat: Math.floor(Date.now() / 1_000),
     jti: newId(),
@@ -57,7 +67,7 @@ export function tell(tx: TenantTx, request: ScimRequest, told: Told): void {
       ...(typeof externalId === 'string' ? { externalId } : {}),
     },
     events,
-  }).catch(() => undefined);
+  };
 }
 
 function eventsOf({ name, before, after, more = [] }: Told): JsonObject {

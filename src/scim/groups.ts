@@ -16,7 +16,8 @@ import { groupModel } from './schema-model.ts';
 import { badRequest } from './scim-error.ts';
 import { readSettings } from './settings.ts';
 import { readMemberFacts, readObject, type StoredObject } from './store.ts';
-import { keepExternalId, requiredText, textOrNull } from './users.ts';
+import { requiredText, textOrNull } from './user-writes.ts';
+import { keepExternalId } from './users.ts';
 import { writeTenant } from './write.ts';
 
 type Wish = { readonly document: JsonObject; readonly members: MemberChange };

@@ -42,7 +42,7 @@ export async function readObject(
   want: { readonly relations: boolean; readonly lock?: boolean },
 ): Promise<StoredObject> {
   const { sql } = tx;
-  const anchor = id.slice(0, maxIdLength).replaceAll('\u0000', '?').toLowerCase();
+  const anchor = anchorOf(id);
   const rows = await sql<Row[]>`
     select o.anchor, o.source, o.version, o.created_at, o.updated_at, ${relationsSql(tx, model, want.relations)} as relations
     from mirror_objects o
@@ -51,6 +51,29 @@ export async function readObject(
   const [row] = rows;
   if (row === undefined) throw notFound();
   return toObject(row);
+}
+
+/** The id as it is stored, whatever a client made of it. */
+export function anchorOf(id: string): string {
+  return id.slice(0, maxIdLength).replaceAll('\u0000', '?').toLowerCase();
+}
+
+/** Several by id, locked in order until the transaction ends; by anchor, and without those that are not there. */
+export async function readObjects(
+  tx: TenantTx,
+  place: Place,
+  model: ResourceModel,
+  ids: readonly string[],
+  want: { readonly relations: boolean },
+): Promise<Map<string, StoredObject>> {
+  const { sql } = tx;
+  const rows = await sql<Row[]>`
+    select o.anchor, o.source, o.version, o.created_at, o.updated_at, ${relationsSql(tx, model, want.relations)} as relations
+    from mirror_objects o
+    where ${liveSql(tx, place, model)} and o.anchor = any(${ids.map(anchorOf)})
+    order by o.anchor
+    for update of o`;
+  return new Map(rows.map((row) => [row.anchor, toObject(row)]));
 }
 
 /** The live objects of one kind in one connection. */

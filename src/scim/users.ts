@@ -1,12 +1,11 @@
-/** /Users: each write reads and locks one row, computes, and hands the result to Pushes, in one transaction. */
+/** /Users: what each request asks for and is answered; `user-writes.ts` writes. */
 import { isRollcallError, RollcallError } from '../core/errors.ts';
 import { newId } from '../core/ids.ts';
-import type { Db, TenantTx } from '../db/db.ts';
-import type { PushedUser, Pushes, Written } from '../reconciliation/reconciliation.ts';
-import { flatten } from './attributes.ts';
+import type { Db } from '../db/db.ts';
+import type { Pushes } from '../reconciliation/reconciliation.ts';
 import { userModelOf } from './custom-schema.ts';
 import { tell, type EventName } from './events.ts';
-import { sameJson, readKey, type JsonObject } from './json.ts';
+import { readKey, type JsonObject } from './json.ts';
 import { normalizeResource } from './normalize.ts';
 import { applyPatch, readOperations } from './patch.ts';
 import { withPortal } from './portal.ts';
@@ -18,12 +17,15 @@ import { readSettings } from './settings.ts';
 import { findHolders, type Holder } from './users-store.ts';
 import type { SharedReads } from './shared-reads.ts';
 import { readObject, type StoredObject } from './store.ts';
+import { createUserWrites, keepActive, requiredText, textOrNull, type UserWrites } from './user-writes.ts';
 import { writeTenant } from './write.ts';
 
-type Resources = { readonly db: Db; readonly pushes: Pushes; readonly reads: SharedReads };
+type Given = { readonly db: Db; readonly pushes: Pushes; readonly reads: SharedReads };
+type Resources = Given & { readonly writes: UserWrites };
 
-export function createUsers(resources: Resources): ResourceHandlers {
-  const { db, pushes, reads } = resources;
+export function createUsers(given: Given): ResourceHandlers {
+  const { db, pushes, reads } = given;
+  const resources: Resources = { ...given, writes: createUserWrites(given) };
   return {
     get: (request) => getUser(reads, request),
     create: (request) => createUser(resources, request),
@@ -64,26 +66,20 @@ async function getUser(reads: SharedReads, request: ScimRequest): Promise<ScimAn
     const found = await readObject(tx, request.context, userModel, request.id, {
       relations: shows(projection, 'groups'),
     });
-    return showPortal(tx, request, projection, found);
+    const [shown = found] = await withPortal(tx, request.context, projection, [found]);
+    return shown;
   });
   if (isNotModified(request, object.version)) return { status: 304, headers: { ETag: etagOf(object.version) } };
   return answer(200, request, object, projection);
 }
 
-/** One round trip besides the push itself: uniqueness is the index's word, not a read before. */
 async function createUser(resources: Resources, request: ScimRequest): Promise<ScimAnswer> {
-  const { db, pushes } = resources;
-  const { context } = request;
   const projection = projectionOf(request);
   const document = keepActive({ active: true }, normalizeResource(userModelOf(request.settings), request.body));
   const anchor = newId();
   let object: StoredObject;
   try {
-    object = await writeTenant(db, context.tenantId, async (tx) => {
-      const written = await pushes.writeUser(tx, context, toPushedUser(anchor, document), 'new');
-      tell(tx, request, { model: userModel, name: 'create', anchor, before: null, after: document });
-      return showPortal(tx, request, projection, toObject(anchor, document, written, []));
-    });
+    object = await resources.writes.create({ request, projection, anchor, document });
   } catch (error) {
     if (!isRollcallError(error, 'conflict')) throw error;
     return answerDuplicate(resources, request, document, error);
@@ -131,9 +127,9 @@ function explainConflict(document: JsonObject, holders: readonly Holder[], confl
   return new RollcallError('conflict', sentence, { cause: conflict });
 }
 
-/** Reads and locks the user, computes the new document, writes it unless nothing changed. */
+/** Computes the new document from the present one, and writes it unless nothing changed. */
 async function changeUser(
-  { db, pushes }: Resources,
+  { db, writes }: Resources,
   request: ScimRequest,
   name: EventName,
   compute: (before: JsonObject) => JsonObject,
@@ -141,36 +137,17 @@ async function changeUser(
   const { context } = request;
   const projection = projectionOf(request);
   let wanted: JsonObject = {};
-  const changed = await writeTenant(db, context.tenantId, async (tx) => {
-    const before = await readObject(tx, context, userModel, request.id, {
-      relations: shows(projection, 'groups'),
-      lock: true,
-    });
-    checkIfMatch(request, before.version);
-    const document = keepActive(before.resource, compute(before.resource));
-    wanted = document;
-    if (sameJson(before.resource, document)) return showPortal(tx, request, projection, before);
-    const pushed = toPushedUser(before.anchor, document);
-    const written = await pushes.writeUser(tx, context, pushed, { version: before.version });
-    tell(tx, request, { model: userModel, name, anchor: before.anchor, before: before.resource, after: document });
-    return showPortal(tx, request, projection, toObject(before.anchor, document, written, before.relations));
-  }).catch(async (error: unknown) => {
+  const noting = (before: JsonObject): JsonObject => {
+    wanted = keepActive(before, compute(before));
+    return wanted;
+  };
+  const changed = await writes.change({ request, projection, name, compute: noting }).catch(async (error: unknown) => {
     if (!isRollcallError(error, 'conflict')) throw error;
     const holders = await readHolders(db, context, wanted);
     const others = holders.filter(({ id }) => id !== request.id.toLowerCase());
     throw explainConflict(wanted, others, error);
   });
   return answer(200, request, changed, projection);
-}
-
-async function showPortal(
-  tx: TenantTx,
-  request: ScimRequest,
-  projection: Projection,
-  object: StoredObject,
-): Promise<StoredObject> {
-  const [shown = object] = await withPortal(tx, request.context, projection, [object]);
-  return shown;
 }
 
 function projectionOf(request: ScimRequest): Projection {
@@ -186,48 +163,10 @@ function answer(status: number, request: ScimRequest, object: StoredObject, proj
   };
 }
 
-/** `active` that is not named keeps its value: only an explicit word may disable or enable a person. */
-function keepActive(before: JsonObject, document: JsonObject): JsonObject {
-  return document['active'] === undefined ? { ...document, active: before['active'] ?? true } : document;
-}
-
 /** Okta's PUT omits externalId; dropping it would lose the key by which a rehire is found. An explicit null clears it. */
 export function keepExternalId(body: JsonObject, before: JsonObject, document: JsonObject): JsonObject {
   const kept = before['externalId'];
   return kept === undefined || readKey(body, 'externalId') !== undefined
     ? { ...document }
     : { ...document, externalId: kept };
-}
-
-function toObject(
-  anchor: string,
-  resource: JsonObject,
-  written: Written,
-  relations: StoredObject['relations'],
-): StoredObject {
-  return { anchor, resource, relations, ...written };
-}
-
-function toPushedUser(anchor: string, resource: JsonObject): PushedUser {
-  return {
-    anchor,
-    userName: requiredText(resource, 'userName'),
-    externalId: textOrNull(resource['externalId']),
-    displayName: textOrNull(resource['displayName']),
-    isActive: resource['active'] !== false,
-    attributes: flatten(resource),
-    resource,
-  };
-}
-
-/** Empty means none, for a key that must be unique. */
-export function textOrNull(value: unknown): string | null {
-  return typeof value === 'string' && value !== '' ? value : null;
-}
-
-/** A required attribute of a document that passed `finish`. */
-export function requiredText(resource: JsonObject, name: string): string {
-  const value = resource[name];
-  if (typeof value !== 'string') throw new TypeError(`The resource has no ${name}.`);
-  return value;
 }

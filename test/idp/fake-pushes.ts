@@ -18,6 +18,9 @@ type Content = {
 type Row = { readonly version: string; readonly created_at: string; readonly updated_at: string };
 
 export const fakePushes: Pushes = {
+  begin: () => undefined,
+  writeUsers: (tx, context, pushes) =>
+    Promise.all(pushes.map(({ user, expect }) => fakePushes.writeUser(tx, context, user, expect))),
   writeUser: (tx, context, user, expect) =>
     write(tx, context, { ...user, kind: 'user', displayName: user.displayName ?? user.userName }, expect),
   writeGroup: (tx, context, group, expect) =>

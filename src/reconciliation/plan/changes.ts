@@ -13,6 +13,8 @@ export type NewChange = Draft & {
   readonly anchor: string;
   readonly subject: string;
   readonly objectVersion: number;
+  /** Where it is not the one of all rows that are written together. */
+  readonly requestId?: string;
 };
 
 /** A change row as apply and every reader sees it. */
@@ -102,17 +104,18 @@ async function insertInState(
     object_version: row.objectVersion,
     reason: row.reason,
     cause: row.cause,
+    request_id: row.requestId,
   }));
   await tx.sql`
     insert into changes (tenant_id, run_id, connection_id, request_id, seq, class, op, kind, anchor, user_id, subject, organization_id,
       role, grant_source, before, after, prior, expected_version, object_version, reason, cause, state, applied_at)
-    select ${tx.tenantId}::uuid, ${where.runId}::uuid, ${where.connectionId}::uuid, ${where.requestId}::uuid,
+    select ${tx.tenantId}::uuid, ${where.runId}::uuid, ${where.connectionId}::uuid, coalesce(request_id, ${where.requestId}::uuid),
       coalesce(seq, nextval('push_change_seq')::int), class, op, kind, anchor, user_id, subject, organization_id, role, grant_source, before,
       after, ${priorOf(tx, where.connectionId)}, expected_version, object_version, reason, cause, ${state},
       case when ${state} = 'applied' then now() end
     from jsonb_to_recordset(${JSON.stringify(columns)}::jsonb) as r(
       seq int, class text, op text, kind text, anchor text, user_id uuid, subject text, organization_id uuid, role text, grant_source text,
-      before jsonb, after jsonb, expected_version bigint, object_version bigint, reason text, cause text)`;
+      before jsonb, after jsonb, expected_version bigint, object_version bigint, reason text, cause text, request_id uuid)`;
 }
 
 const selectList = (tx: TenantTx) => tx.sql`

@@ -21,9 +21,11 @@ import type { DesiredRow } from './selection.ts';
 export type SubjectQuery = {
   readonly connectionId: ConnectionId;
   readonly anchors: readonly string[];
-  readonly desired: readonly DesiredRow[];
+  readonly desired: readonly DesiredRow[] | Promise<readonly DesiredRow[]>;
   readonly correlation: Correlation;
   readonly provenDomains: readonly string[];
+  /** Few objects: candidates are sought for all of them at once, without waiting for which are linked. */
+  readonly isFew?: boolean;
 };
 
 type ObjectRow = {
@@ -47,35 +49,41 @@ type ObjectRow = {
 
 /** In the order of `anchors`; an anchor without a mirror object is left out. */
 export async function loadSubjects(tx: TenantTx, query: SubjectQuery): Promise<Subject[]> {
-  const objects = await selectObjects(tx, query);
-  // whom a person wants as a user of its own is nobody's match: nothing of the candidate may flow into it
-  const unlinked = objects.filter(
-    (row) => row.userId === null && row.matchedBy !== 'create' && !row.isDeleted && !row.isAbsent && row.isInScope,
-  );
   const correlation = readRules(query.correlation);
-  const [candidates, rules] = await Promise.all([
+  const seek = (anchors: readonly string[]) =>
     selectCandidates(tx, {
       connectionId: query.connectionId,
       provenDomains: query.provenDomains,
       rules: correlation,
-      anchors: unlinked.map((row) => row.anchor),
-    }),
-    selectRules(tx, query),
+      anchors,
+    });
+  const [desiredRows, objects, soughtForAll] = await Promise.all([
+    query.desired,
+    selectObjects(tx, query),
+    query.isFew === true ? seek(query.anchors) : null,
   ]);
+  // whom a person wants as a user of its own is nobody's match: nothing of the candidate may flow into it
+  const unlinked = objects.filter(
+    (row) => row.userId === null && row.matchedBy !== 'create' && !row.isDeleted && !row.isAbsent && row.isInScope,
+  );
+  const isUnlinked = new Set(unlinked.map((row) => row.anchor));
+  const sought = soughtForAll ?? (await seek([...isUnlinked]));
+  const candidates = new Map([...sought].filter(([anchor]) => isUnlinked.has(anchor)));
   const userIds = new Set<UserId>();
   for (const row of objects) {
     const userId = row.userId ?? onlyCandidate(candidates.get(row.anchor));
     if (userId !== null) userIds.add(userId);
   }
   const ids = [...userIds];
-  const [users, otherLinks, exclusions, ruleGrants, quotaHomes] = await Promise.all([
+  const [rules, users, otherLinks, exclusions, ruleGrants, quotaHomes] = await Promise.all([
+    selectRules(tx, desiredRows),
     selectUsers(tx, query.connectionId, ids),
     selectOtherLinks(tx, query.connectionId, ids),
     selectExclusions(tx, ids),
     selectRuleGrants(tx, query.connectionId, ids),
     selectQuotaHomes(tx, query.connectionId, ids),
   ]);
-  const desired = Map.groupBy(query.desired, (row) => row.anchor);
+  const desired = Map.groupBy(desiredRows, (row) => row.anchor);
   return objects.map((row) => {
     const found = candidates.get(row.anchor) ?? [];
     const userId = row.userId ?? onlyCandidate(found);
@@ -188,8 +196,8 @@ async function selectExclusions(tx: TenantTx, ids: UserId[]): Promise<Map<UserId
 
 type Rule = Omit<Entitlement, 'isExcluded'>;
 
-async function selectRules(tx: TenantTx, query: SubjectQuery): Promise<Map<string, Rule>> {
-  const ids = [...new Set(query.desired.map((row) => row.ruleId))];
+async function selectRules(tx: TenantTx, desired: readonly DesiredRow[]): Promise<Map<string, Rule>> {
+  const ids = [...new Set(desired.map((row) => row.ruleId))];
   if (ids.length === 0) return new Map();
   const rows = await tx.sql<Rule[]>`
     select r.id as "ruleId", r.organization_id as "organizationId", o.name as "organizationName", r.role, r.group_anchor as "groupAnchor",

@@ -58,11 +58,17 @@ function pushAfter(provider: Provider, meanwhile: (tx: TenantTx) => Promise<unkn
     expect(decided).toHaveLength(1);
     await meanwhile(tx);
     const runId = newId<RunId>();
-    return applyAtOnce(tx, { runId, connectionId, requestId }, decided, ['ann'], async () => {
-      await tx.sql`
+    return applyAtOnce(
+      tx,
+      { runId, connectionId, requestIdOf: () => requestId, isKept: true },
+      decided,
+      ['ann'],
+      async () => {
+        await tx.sql`
         insert into runs (tenant_id, id, connection_id, connection_version, kind, mode, status, requested_by)
         values (${tenantId}, ${runId}, ${connectionId}, 1, 'push', 'auto', 'succeeded', 'push')`;
-    });
+      },
+    );
   });
 }
 

@@ -13,33 +13,37 @@ import { applyUserChanges, moveQuotaHomes } from '../../users/users.ts';
 import { toGrantChange, toUserChange } from '../apply/effects.ts';
 import { settlePushed, writeLinks, type LinkScope } from '../apply/links.ts';
 import { insertApplied, toNewChanges, type NewChange } from '../plan/changes.ts';
+import { allSent } from './all-sent.ts';
 import type { Decided } from './decide-now.ts';
 
 const additions: ReadonlySet<ChangeOp> = new Set(['create', 'update', 'key', 'link', 'grant', 'quota_home']);
 const valueOps = ['create', 'update', 'key'] as const;
-
-/** in_failed_sql_transaction (PostgreSQL manual, appendix A). */
-const inFailedTransaction = '25P02';
 
 class OtherThanDecided extends Error {}
 
 /** False: nothing was done. */
 export async function applyAtOnce(
   tx: TenantTx,
-  scope: LinkScope & { readonly requestId: string },
+  scope: LinkScope & {
+    readonly requestIdOf: (anchor: string) => string;
+    /** False where the caller gives up the whole transaction when nothing can be done. */
+    readonly isKept: boolean;
+  },
   decided: readonly Decided[],
   settling: readonly string[],
   /** Goes first, in the same packet. */
   prepare: () => Promise<void>,
 ): Promise<boolean> {
-  const rows = decided.flatMap(({ subject, drafts }) => toNewChanges(subject, drafts, 0));
+  const rows = decided.flatMap(({ subject, drafts }) =>
+    toNewChanges(subject, drafts, 0).map((row) => ({ ...row, requestId: scope.requestIdOf(subject.anchor) })),
+  );
   if (!rows.every((row) => additions.has(row.op))) return false;
   const created = new Set(linked(rows, 'create').map((row) => row.anchor));
   try {
-    await tx.sql.savepoint(async () => {
-      const effects = [
+    const work = async (): Promise<void> => {
+      await allSent([
         prepare(),
-        insertApplied(tx, scope, rows),
+        insertApplied(tx, { ...scope, requestId: null }, rows),
         ...valueOps.map((op) => writeValues(tx, scope, op, rows)),
         writeLinks(tx, scope, 'create', linked(rows, 'create'), true),
         ...(['link', 'update', 'key'] as const).map((op) => writeLinks(tx, scope, op, linked(rows, op))),
@@ -50,15 +54,9 @@ export async function applyAtOnce(
           scope.connectionId,
           settling.filter((anchor) => !created.has(anchor)),
         ),
-      ];
-      // all are in flight on one connection: a failure must not leave the others behind
-      const failures = (await Promise.allSettled(effects)).flatMap((result) =>
-        result.status === 'rejected' ? [result.reason as unknown] : [],
-      );
-      // the one that broke the transaction, not those that found it broken
-      const cause = failures.find((failure) => databaseErrorCode(failure) !== inFailedTransaction) ?? failures[0];
-      if (cause !== undefined) throw cause;
-    });
+      ]);
+    };
+    await (scope.isKept ? tx.sql.savepoint(work) : work());
     return true;
   } catch (error) {
     const isConstraint = databaseErrorCode(error)?.startsWith('23') === true;

@@ -3,7 +3,7 @@
  * provisioning on demand does, and what explain says without doing it.
  */
 import { decideSubject } from '../../core/decide.ts';
-import type { ConnectionId, RunId } from '../../core/ids.ts';
+import type { ConnectionId, RunId, UserId } from '../../core/ids.ts';
 import { isWaiting } from '../../core/link-states.ts';
 import type { DecisionContext, Draft, Subject } from '../../core/subject.ts';
 import { textKey } from '../../core/text-keys.ts';
@@ -12,6 +12,7 @@ import type { OpenConnection } from '../connections/connections.ts';
 import { insertChanges, toNewChanges, type NewChange } from '../plan/changes.ts';
 import { desiredOfAnchors } from '../plan/selection.ts';
 import { loadSubjects } from '../plan/subjects.ts';
+import { allSent } from './all-sent.ts';
 
 export type Decided = { readonly subject: Subject; readonly drafts: readonly Draft[] };
 
@@ -29,19 +30,28 @@ export async function decideNow(
   connection: OpenConnection,
   context: DecisionContext,
   anchors: readonly string[],
+  /** Usernames that may be wanted, as far as they are known: their owners are then read along. */
+  usernameKeys: readonly string[] = [],
 ): Promise<DecidedNow> {
-  const subjects = await loadSubjects(tx, {
-    connectionId: context.connectionId,
-    anchors,
-    desired: await desiredOfAnchors(tx, context.connectionId, anchors),
-    correlation: connection.policy.correlation,
-    provenDomains: [...context.provenDomains],
-  });
-  const all: Decided[] = [];
-  for (const subject of subjects) {
-    const drafts = await keepUsernamesUnique(tx, decideSubject(subject, context));
-    all.push({ subject, drafts: drafts.map(privilegedToCase) });
-  }
+  const [subjects, owners] = await allSent([
+    loadSubjects(tx, {
+      connectionId: context.connectionId,
+      anchors,
+      desired: desiredOfAnchors(tx, context.connectionId, anchors),
+      correlation: connection.policy.correlation,
+      provenDomains: [...context.provenDomains],
+      isFew: true,
+    }),
+    selectOwners(tx, usernameKeys),
+  ]);
+  const drafted = subjects.map((subject) => ({ subject, drafts: decideSubject(subject, context) }));
+  const more = new Set(drafted.flatMap(({ drafts }) => wantedUsername(drafts)?.key ?? []));
+  for (const key of usernameKeys) more.delete(key);
+  for (const [key, id] of await selectOwners(tx, [...more])) owners.set(key, id);
+  const all = drafted.map(({ subject, drafts }) => ({
+    subject,
+    drafts: keepUsernamesUnique(owners, drafts).map(privilegedToCase),
+  }));
   const wanted = await withoutIgnored(tx, context.connectionId, all);
   return {
     subjects,
@@ -113,24 +123,40 @@ function privilegedToCase(draft: Draft): Draft {
   };
 }
 
-/** A username that another user has becomes a case; the rest of the push stands (promise 7). */
-async function keepUsernamesUnique(tx: TenantTx, drafts: readonly Draft[]): Promise<Draft[]> {
-  const wanting = drafts.find(
-    (draft) => (draft.class === 'create' || draft.class === 'key') && typeof draft.after?.['username'] === 'string',
+type Wanted = { readonly draft: Draft; readonly key: string };
+
+function wantedUsername(drafts: readonly Draft[]): Wanted | null {
+  const draft = drafts.find(
+    (one) => (one.class === 'create' || one.class === 'key') && typeof one.after?.['username'] === 'string',
   );
-  if (wanting === undefined) return [...drafts];
-  const key = textKey(String(wanting.after?.['username']));
-  const [owner] = await tx.sql<{ id: string }[]>`
-    select id from users where tenant_id = ${tx.tenantId} and username_key = ${key} and id is distinct from ${wanting.userId}::uuid`;
-  if (owner === undefined) return [...drafts];
+  const username = draft?.after?.['username'];
+  const key = typeof username === 'string' ? textKey(username) : null;
+  return draft === undefined || key === null ? null : { draft, key };
+}
+
+/** Who has these usernames. */
+async function selectOwners(tx: TenantTx, keys: readonly string[]): Promise<Map<string, UserId>> {
+  if (keys.length === 0) return new Map();
+  const rows = await tx.sql<{ key: string; id: UserId }[]>`
+    select username_key as key, id from users
+    where tenant_id = ${tx.tenantId} and username_key = any(${keys as string[]})`;
+  return new Map(rows.map(({ key, id }) => [key, id]));
+}
+
+/** A username that another user has becomes a case; the rest of the push stands (promise 7). */
+function keepUsernamesUnique(owners: ReadonlyMap<string, UserId>, drafts: readonly Draft[]): readonly Draft[] {
+  const wanted = wantedUsername(drafts);
+  const owner = wanted === null ? undefined : owners.get(wanted.key);
+  if (wanted === null || owner === undefined || owner === wanted.draft.userId) return drafts;
+  const { draft: wanting, key } = wanted;
   const conflict: Draft = {
     ...wanting,
     class: 'conflict',
     op: 'dispute',
     kind: 'conflict',
     userId: wanting.class === 'create' ? null : wanting.userId,
-    after: { caseKind: 'duplicate_key', username: key, candidates: [owner.id] },
-    reason: `The username ${key ?? ''} belongs to another user.`,
+    after: { caseKind: 'duplicate_key', username: key, candidates: [owner] },
+    reason: `The username ${key} belongs to another user.`,
     cause: 'duplicate_key',
   };
   return wanting.class === 'create' ? [conflict] : drafts.map((draft) => (draft === wanting ? conflict : draft));

@@ -23,10 +23,23 @@ type Kept = Pick<OpenPush, 'connection' | 'mapper' | 'decision'> & { readonly st
 
 const mostKept = 500;
 
-export function createOpenPush(deps: ConnectionsDeps): (tx: TenantTx, context: PushContext) => Promise<OpenPush> {
+export type Opener = {
+  /** Asks for the stamp now, so that it comes with what the caller reads; `open` takes it. */
+  begin(tx: TenantTx, context: PushContext): void;
+  open(tx: TenantTx, context: PushContext): Promise<OpenPush>;
+};
+
+export function createOpenPush(deps: ConnectionsDeps): Opener {
   const kept = new Map<string, Kept>();
-  return async (tx, context) => {
-    const { stamp, now } = await readStamp(tx, context);
+  const begun = new WeakMap<
+    TenantTx,
+    { readonly connectionId: string; readonly stamp: ReturnType<typeof readStamp> }
+  >();
+  const open: Opener['open'] = async (tx, context) => {
+    const early = begun.get(tx);
+    begun.delete(tx);
+    const isMeant = early?.connectionId === context.connectionId;
+    const { stamp, now } = await (isMeant ? early.stamp : readStamp(tx, context));
     let found = kept.get(context.connectionId);
     if (found === undefined || found.stamp !== stamp) {
       const connection = await openConnection(tx, deps.connectors, context.connectionId);
@@ -41,6 +54,15 @@ export function createOpenPush(deps: ConnectionsDeps): (tx: TenantTx, context: P
     }
     const { connection, mapper } = found;
     return { deps, connection, mapper, decision: { ...found.decision, now }, context };
+  };
+  return {
+    open,
+    begin: (tx, context) => {
+      const stamp = readStamp(tx, context);
+      // told by `open`, or by the failure of what is read meanwhile
+      stamp.catch(() => undefined);
+      begun.set(tx, { connectionId: context.connectionId, stamp });
+    },
   };
 }
 

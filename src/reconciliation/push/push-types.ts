@@ -38,12 +38,23 @@ export type Expectation = 'new' | { readonly version: number };
 
 export type Written = { readonly version: number; readonly createdAt: string; readonly updatedAt: string };
 
+/** One of several users that are pushed together, each by a request of its own. */
+export type UserPush = { readonly requestId: string; readonly user: PushedUser; readonly expect: Expectation };
+
 /**
  * Writes of pushed objects. Each writes the mirror and then decides and applies in the caller's transaction.
  * Throws `conflict` for a userName or externalId another live object of this connection has, `version_mismatch`
  * when the expectation fails, `not_found` when the object does not live in this connection.
  */
 export type Pushes = {
+  /** Sends ahead what the first push of a transaction asks for, where the caller reads something first. */
+  begin(tx: TenantTx, context: PushContext): void;
+  /**
+   * Several users in one transaction, in their order; null is one that can not be written (a name or id that is taken,
+   * another version), and of which nothing was. Throws where they do not go together; the caller then writes each alone,
+   * in a transaction of its own. `context.requestId` is not used.
+   */
+  writeUsers(tx: TenantTx, context: PushContext, pushes: readonly UserPush[]): Promise<(Written | null)[]>;
   writeUser(tx: TenantTx, context: PushContext, user: PushedUser, expect: Expectation): Promise<Written>;
   writeGroup(tx: TenantTx, context: PushContext, group: PushedGroup, expect: Expectation): Promise<Written>;
   /** `replace` makes the set equal; returns how many edges were added and removed. Raises the group's version when any. */

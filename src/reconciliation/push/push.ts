@@ -5,40 +5,33 @@
  */
 import { hash } from 'node:crypto';
 import { RollcallError } from '../../core/errors.ts';
-import type { RunId } from '../../core/ids.ts';
 import { textKey } from '../../core/text-keys.ts';
 import type { ObjectKind } from '../../core/vocabulary.ts';
 import { databaseErrorCode } from '../../db/db.ts';
 import type { TenantTx } from '../../db/db.ts';
-import { applyPushed } from '../apply/apply.ts';
-import { settlePushed } from '../apply/links.ts';
-import type { ConnectionsDeps, OpenConnection } from '../connections/connections.ts';
-import { applyAtOnce } from './apply-at-once.ts';
+import type { ConnectionsDeps } from '../connections/connections.ts';
 import { createOpenPush, type OpenPush } from './open-push.ts';
-import { keysOf } from '../mirror/mirror-keys.ts';
 import { pinGroupNames } from '../mirror/mirror.ts';
-import { queueObjectRun } from '../run/object-runs.ts';
-import { decideNow, insertDecided, type Decided } from './decide-now.ts';
 import { membersBelow, writeEdges } from './push-members.ts';
-import type { Expectation, PushedGroup, PushedUser, Pushes, Written } from './push-types.ts';
-import { markLeaving } from '../plan/leavers.ts';
+import type { Expectation, PushedGroup, Pushes, Written } from './push-types.ts';
+import { writeUser, writeUsers } from './push-users.ts';
+import { settle } from './settle.ts';
 import { jsonText } from '../mirror/stage.ts';
-
-/** More affected users than this and the effects leave the request (scim.md rule 16). */
-const inRequestUsers = 500;
 
 export function createPushes(deps: ConnectionsDeps): Pushes {
   const open = createOpenPush(deps);
   return {
-    writeUser: async (tx, context, user, expect) => writeUser(tx, await open(tx, context), user, expect),
-    writeGroup: async (tx, context, group, expect) => writeGroup(tx, await open(tx, context), group, expect),
+    begin: (tx, context) => open.begin(tx, context),
+    writeUsers: async (tx, context, users) => writeUsers(tx, await open.open(tx, context), users),
+    writeUser: async (tx, context, user, expect) => writeUser(tx, await open.open(tx, context), user, expect),
+    writeGroup: async (tx, context, group, expect) => writeGroup(tx, await open.open(tx, context), group, expect),
     changeMembers: async (tx, context, groupAnchor, change) => {
-      const opened = await open(tx, context);
+      const opened = await open.open(tx, context);
       const changed = await writeEdges(tx, context.connectionId, groupAnchor, change);
       await settleMembers(tx, opened, groupAnchor, changed.touched);
       return changed;
     },
-    remove: async (tx, context, kind, anchor) => remove(tx, await open(tx, context), kind, anchor),
+    remove: async (tx, context, kind, anchor) => remove(tx, await open.open(tx, context), kind, anchor),
   };
 }
 
@@ -60,29 +53,6 @@ type Content = {
   readonly isInScope: boolean;
   readonly problem: string | null;
 };
-
-async function writeUser(tx: TenantTx, opened: OpenPush, user: PushedUser, expect: Expectation): Promise<Written> {
-  const result = opened.mapper.map(user.attributes);
-  const keys = keysOf(result.mapped);
-  const written = await writeObject(tx, opened, expect, {
-    kind: 'user',
-    anchor: user.anchor,
-    userNameKey: textKey(user.userName),
-    externalId: user.externalId,
-    emailKey: keys.emailKey,
-    employeeIdKey: keys.employeeIdKey,
-    displayName: user.displayName ?? user.userName,
-    locator: user.userName,
-    source: jsonText(user.resource),
-    mapped: jsonText(result.mapped),
-    ruleIds: result.ruleIds,
-    isActive: user.isActive,
-    isInScope: result.isInScope,
-    problem: result.problem,
-  });
-  await settle(tx, opened, [user.anchor]);
-  return written;
-}
 
 async function writeGroup(tx: TenantTx, opened: OpenPush, group: PushedGroup, expect: Expectation): Promise<Written> {
   const written = await writeObject(tx, opened, expect, {
@@ -199,57 +169,4 @@ async function settleMembers(
     limit 1`;
   if (mapped === undefined) return;
   await settle(tx, opened, await membersBelow(tx, opened.context.connectionId, touched));
-}
-
-/** Decides and applies for these users now, or queues a run where they are many. A paused connection's effects wait. */
-async function settle(tx: TenantTx, opened: OpenPush, anchors: readonly string[]): Promise<void> {
-  const { connection, context } = opened;
-  if (anchors.length === 0 || connection.connection.status !== 'active') return;
-  if (anchors.length > inRequestUsers) return queueObjectRun(tx, context.connectionId, connection.row.version);
-  const { decision } = opened;
-  if (decision.leaver.graceDays > 0) await markLeaving(tx, context.connectionId, decision.leaver.graceDays, anchors);
-  const { subjects, decided, waiting } = await decideNow(tx, connection, decision, anchors);
-  const standing = subjects.flatMap(({ anchor }) => (waiting.has(anchor) ? [] : [anchor]));
-  if (decided.length === 0) return settlePushed(tx, context.connectionId, standing);
-  const runId = standingRunId(connection);
-  const scope = { runId, connectionId: context.connectionId, requestId: context.requestId };
-  const prepare = () => insertStandingRun(tx, connection, runId);
-  if (await applyAtOnce(tx, scope, decided, standing, prepare)) return;
-  await prepare();
-  const open = await applyDecided(tx, opened, runId, decided);
-  await settlePushed(
-    tx,
-    context.connectionId,
-    standing.filter((anchor) => !open.has(anchor)),
-  );
-}
-
-/** Writes the rows into the day's standing run and applies them; returns the anchors that stay open. */
-async function applyDecided(
-  tx: TenantTx,
-  { connection, context }: OpenPush,
-  runId: RunId,
-  decided: readonly Decided[],
-): Promise<Set<string>> {
-  const scope = { runId, connectionId: context.connectionId, connectionName: connection.row.name, undone: null };
-  const rows = await insertDecided(tx, { ...scope, requestId: context.requestId }, decided);
-  return applyPushed(
-    tx,
-    scope,
-    rows.map((row) => row.seq),
-  );
-}
-
-/** One per connection and UTC day; its id follows from both, so that no request waits for another to make it. */
-function standingRunId(connection: OpenConnection): RunId {
-  const day = new Date().toISOString().slice(0, 10);
-  const hex = hash('md5', `${connection.connection.id}/${day}`);
-  return `${hex.slice(0, 8)}-${hex.slice(8, 12)}-8${hex.slice(13, 16)}-a${hex.slice(17, 20)}-${hex.slice(20)}` as RunId;
-}
-
-async function insertStandingRun(tx: TenantTx, connection: OpenConnection, runId: RunId): Promise<void> {
-  await tx.sql`
-    insert into runs (tenant_id, id, connection_id, connection_version, kind, mode, status, requested_by, started_at)
-    values (${tx.tenantId}, ${runId}, ${connection.connection.id}, ${connection.row.version}, 'push', 'auto', 'succeeded', 'push', now())
-    on conflict do nothing`;
 }

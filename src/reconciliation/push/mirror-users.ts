@@ -1,0 +1,96 @@
+/** Pushed users in the mirror: any number of them in one statement for the new and one for the changed. */
+import { hash } from 'node:crypto';
+import { textKey } from '../../core/text-keys.ts';
+import type { TenantTx } from '../../db/db.ts';
+import { keysOf } from '../mirror/mirror-keys.ts';
+import { jsonText } from '../mirror/stage.ts';
+import type { OpenPush } from './open-push.ts';
+import type { Expectation, PushedUser, Written } from './push-types.ts';
+
+/** What is sent of one user; `hash` is over all of it. */
+export type UserContent = ReturnType<typeof contentOf>;
+
+export function contentOf(opened: OpenPush, user: PushedUser) {
+  const result = opened.mapper.map(user.attributes);
+  const keys = keysOf(result.mapped);
+  const displayName = user.displayName ?? user.userName;
+  return {
+    anchor: user.anchor,
+    user_name_key: textKey(user.userName),
+    external_id: user.externalId,
+    email_key: keys.emailKey,
+    employee_id_key: keys.employeeIdKey,
+    display_name: displayName,
+    display_name_key: textKey(displayName),
+    locator: user.userName,
+    source: jsonText(user.resource),
+    mapped: jsonText(result.mapped),
+    rule_ids: result.ruleIds,
+    is_active: user.isActive,
+    is_in_scope: result.isInScope,
+    problem: result.problem,
+    /** The username the user would get; no column. */
+    usernameKey: keys.userNameKey,
+  };
+}
+
+export type MirrorWrite = { readonly content: UserContent; readonly expect: Expectation };
+
+type Row = Written & { readonly anchor: string };
+
+/** By anchor; missing is who has a name or id of somebody else, or is not at the version that was expected. */
+export async function writeMirrorUsers(
+  tx: TenantTx,
+  opened: OpenPush,
+  writes: readonly MirrorWrite[],
+): Promise<Map<string, Written>> {
+  const created = writes.filter(({ expect }) => expect === 'new');
+  const changed = writes.filter(({ expect }) => expect !== 'new');
+  const rows = await Promise.all([insertUsers(tx, opened, created), updateUsers(tx, opened, changed)]);
+  return new Map(rows.flat().map(({ anchor, ...written }) => [anchor, written]));
+}
+
+function payloadOf(writes: readonly MirrorWrite[]): string {
+  return JSON.stringify(
+    writes.map(({ content, expect }) => {
+      const text = JSON.stringify(content);
+      return { ...content, version: expect === 'new' ? null : expect.version, hash: hash('md5', text) };
+    }),
+  );
+}
+
+const columns = (
+  tx: TenantTx,
+) => tx.sql`r(anchor text, user_name_key text, external_id text, email_key text, employee_id_key text,
+  display_name text, display_name_key text, locator text, source text, mapped text, rule_ids uuid[], is_active boolean,
+  is_in_scope boolean, problem text, version bigint, hash text)`;
+
+async function insertUsers(tx: TenantTx, { context }: OpenPush, writes: readonly MirrorWrite[]): Promise<Row[]> {
+  if (writes.length === 0) return [];
+  return tx.sql<Row[]>`
+    insert into mirror_objects (tenant_id, connection_id, kind, anchor, user_name_key, external_id, email_key, employee_id_key, display_name,
+      display_name_key, locator, source, mapped, rule_ids, is_active, is_in_scope, problem, content_hash, is_pushed)
+    select ${tx.tenantId}::uuid, ${context.connectionId}::uuid, 'user', anchor, user_name_key, external_id, email_key, employee_id_key, display_name,
+      display_name_key, locator, source::jsonb, mapped::jsonb, rule_ids, is_active, is_in_scope, problem, decode(hash, 'hex'), true
+    from jsonb_to_recordset(${payloadOf(writes)}::jsonb) as ${columns(tx)}
+    order by anchor
+    on conflict do nothing
+    returning anchor, version::int as version, created_at as "createdAt", updated_at as "updatedAt"`;
+}
+
+/** The version grows only when the content does: an equal PUT is no change. */
+async function updateUsers(tx: TenantTx, { context }: OpenPush, writes: readonly MirrorWrite[]): Promise<Row[]> {
+  if (writes.length === 0) return [];
+  return tx.sql<Row[]>`
+    update mirror_objects m set user_name_key = r.user_name_key, external_id = r.external_id, email_key = r.email_key,
+      employee_id_key = r.employee_id_key, display_name = r.display_name, display_name_key = r.display_name_key, locator = r.locator,
+      source = r.source::jsonb, mapped = r.mapped::jsonb, rule_ids = r.rule_ids, is_active = r.is_active, is_in_scope = r.is_in_scope,
+      problem = r.problem, content_hash = decode(r.hash, 'hex'),
+      version = m.version + case when m.content_hash = decode(r.hash, 'hex') then 0 else 1 end,
+      updated_at = case when m.content_hash = decode(r.hash, 'hex') then m.updated_at else now() end
+    from jsonb_to_recordset(${payloadOf(writes)}::jsonb) as ${columns(tx)}
+    where m.tenant_id = ${tx.tenantId} and m.connection_id = ${context.connectionId} and m.kind = 'user'
+      and m.anchor = any(${writes.map(({ content }) => content.anchor)}) and m.anchor = r.anchor
+      and m.deleted_at is null and m.version = r.version
+    returning m.anchor, m.version::int as version, m.created_at as "createdAt", m.updated_at as "updatedAt"`;
+}

@@ -1,0 +1,133 @@
+/** Users that are pushed in one transaction: only those who have nothing to do with each other, and who only add. */
+import { describe, expect, test } from 'vitest';
+import { createEngine, type Engine } from '../../../test/fakes/engine.ts';
+import { useDatabase } from '../../../test/setup/database.ts';
+import { newId, type ConnectionId } from '../../core/ids.ts';
+import type { PushedUser, Pushes, UserPush, Written } from './push-types.ts';
+
+const database = useDatabase();
+
+type Provider = Engine & {
+  readonly pushes: Pushes;
+  user(name: string, more?: Partial<PushedUser> & { readonly email?: string }): PushedUser;
+  write(users: readonly PushedUser[], expect?: UserPush['expect']): Promise<(Written | null)[]>;
+  objects(): Promise<string[]>;
+};
+
+async function createProvider(): Promise<Provider> {
+  const engine = await createEngine(database.db);
+  const { reconciliation, tenantId, tenant } = engine;
+  const { id } = await reconciliation.createConnection('test', tenantId, {
+    name: 'Okta',
+    kind: 'scim',
+    organization: tenant.slug,
+    roles: [{ everyone: 'user' }],
+  });
+  const connectionId: ConnectionId = id;
+  const { pushes } = reconciliation;
+  const at = (name: string) => `${name}@${tenant.builtInDomain}`;
+  return {
+    ...engine,
+    pushes,
+    user: (name, { email, ...more } = {}) => ({
+      anchor: newId(),
+      userName: at(name),
+      externalId: null,
+      displayName: name,
+      isActive: true,
+      attributes: { userName: at(name), displayName: name, email: at(email ?? name) },
+      resource: { userName: at(name) },
+      ...more,
+    }),
+    write: (users, expect = 'new') =>
+      database.db.tenant(tenantId, (tx) =>
+        pushes.writeUsers(
+          tx,
+          { tenantId, connectionId, requestId: newId() },
+          users.map((user) => ({ requestId: newId(), user, expect })),
+        ),
+      ),
+    objects: async () => {
+      const rows = await database.db.tenant(
+        tenantId,
+        ({ sql }) => sql<{ name: string }[]>`
+          select display_name as name from mirror_objects where connection_id = ${connectionId} order by 1`,
+      );
+      return rows.map(({ name }) => name);
+    },
+  };
+}
+
+const names = async (provider: Provider) =>
+  (await provider.users()).map((user) => user.name ?? '').toSorted((a, b) => a.localeCompare(b));
+
+describe('users that are pushed together', () => {
+  test('are all there, with their portal users', async () => {
+    const provider = await createProvider();
+    const written = await provider.write([provider.user('ann'), provider.user('bob')]);
+    expect(written.map((row) => row?.version)).toEqual([1, 1]);
+    expect(await names(provider)).toEqual(['ann', 'bob']);
+  });
+
+  test('whose name is taken is left out, and nothing of it is saved', async () => {
+    const provider = await createProvider();
+    await provider.write([provider.user('ann')]);
+    const written = await provider.write([provider.user('ann'), provider.user('bob')]);
+    expect(written.map((row) => row?.version ?? null)).toEqual([null, 1]);
+    expect(await provider.objects()).toEqual(['ann', 'bob']);
+    expect(await names(provider)).toEqual(['ann', 'bob']);
+  });
+
+  test('two of whom one could be found for the other do not go together, and nothing is saved', async () => {
+    const provider = await createProvider();
+    const writing = provider.write([provider.user('ann'), provider.user('bob', { email: 'ann' })]);
+    await expect(writing).rejects.toThrow('share a key');
+    expect(await provider.objects()).toEqual([]);
+  });
+
+  test('two who are found to be the same user do not go together, and nothing is saved', async () => {
+    const provider = await createProvider();
+    const { tenantId, tenant } = provider;
+    const [username, email] = [`ann@${tenant.builtInDomain}`, `anna@${tenant.builtInDomain}`];
+    await database.db.tenant(
+      tenantId,
+      ({ sql }) => sql`
+        insert into users (tenant_id, id, username, username_key, email, email_key, display_name)
+        values (${tenantId}, ${newId()}, ${username}, ${username}, ${email}, ${email}, 'Ann')`,
+    );
+    const writing = provider.write([provider.user('ann', { email: 'x' }), provider.user('bob', { email: 'anna' })]);
+    await expect(writing).rejects.toThrow('one user');
+    expect(await provider.objects()).toEqual([]);
+    expect(await names(provider)).toEqual(['Ann']);
+  });
+
+  test('one who does more than add takes the others out of the transaction, and nothing is saved', async () => {
+    const provider = await createProvider();
+    const [ann, bob] = [provider.user('ann'), provider.user('bob')];
+    await provider.write([ann, bob]);
+    const writing = provider.write(
+      [
+        { ...ann, isActive: false },
+        { ...bob, displayName: 'Bob B' },
+      ],
+      { version: 1 },
+    );
+    await expect(writing).rejects.toThrow('more than add');
+    expect(await provider.objects()).toEqual(['ann', 'bob']);
+  });
+
+  test('one at another version is left out, and what it would have said is not decided', async () => {
+    const provider = await createProvider();
+    const [ann, bob] = [provider.user('ann'), provider.user('bob')];
+    await provider.write([ann, bob]);
+    const rename = (user: PushedUser, displayName: string): PushedUser => ({
+      ...user,
+      displayName,
+      attributes: { ...user.attributes, displayName },
+    });
+    await provider.write([rename(ann, 'Ann B')], { version: 1 });
+    const written = await provider.write([rename(ann, 'Ann C'), rename(bob, 'Bob C')], { version: 1 });
+    expect(written.map((row) => row?.version ?? null)).toEqual([null, 2]);
+    expect(await names(provider)).toEqual(['Ann B', 'Bob C']);
+  });
+});
