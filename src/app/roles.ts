@@ -160,6 +160,13 @@ function reminderJobs({ access, reconciliation }: Rooms): PeriodicJob[] {
       },
     },
     {
+      name: 'pushed leavers',
+      everyMs: 60_000,
+      run: async () => {
+        await reconciliation.watchPushedLeavers();
+      },
+    },
+    {
       name: 'credential reminders',
       everyMs: 3_600_000,
       run: async (signal) => {

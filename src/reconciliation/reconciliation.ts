@@ -33,7 +33,8 @@ import { createReach, type Reach } from './reach.ts';
 import { cancelRun, discardRun, requestRun, retryConnection, type RunRequest } from './run/requests.ts';
 import { listHeldLinks, releaseLinks, type HeldFilter, type HeldLink } from './undo/held-links.ts';
 import { approveRun, type Approval, type Approved } from './run/approvals.ts';
-import { requestUndo, type UndoRequest } from './undo/undo.ts';
+import { watchPushedLeavers } from './push/leaver-watch.ts';
+import { findPushedSince, requestUndo, type UndoRequest } from './undo/undo.ts';
 import { executeRun, type ExecuteOptions, type RunDeps } from './run/run.ts';
 import { exportRun, type ExportFormat } from './run/export.ts';
 import { listHistory, type HistoryFilter, type HistoryRow } from './run/history.ts';
@@ -86,6 +87,8 @@ export type Reconciliation = {
 
   /** Tells of credentials of connections that end soon, once per reminder; answers how many. */
   remindOfCredentials(signal: AbortSignal): Promise<number>;
+  /** Tells of connections whose pushes took too many users within an hour; answers how many. */
+  watchPushedLeavers(): Promise<number>;
 
   /** Queues a run; the caller dispatches it (schedule) or executes it in process. */
   requestRun(request: RunRequest): Promise<RunId>;
@@ -96,6 +99,8 @@ export type Reconciliation = {
   approveRun(tenantId: TenantId, runId: RunId, approval: Approval): Promise<Approved>;
   /** Queues the undo of a run, or of a part of it; the caller dispatches or executes it. */
   requestUndo(request: UndoRequest): Promise<RunId>;
+  /** The days of pushes in which something was done since then, the latest first. */
+  findPushedSince(tenantId: TenantId, connectionId: ConnectionId, since: string): Promise<RunId[]>;
   listHeldLinks(tenantId: TenantId, filter: HeldFilter, limit: number): Promise<HeldLink[]>;
   /** Of one undo or of one user; returns how many, throws not_found for none. */
   releaseLinks(actor: string, tenantId: TenantId, filter: HeldFilter): Promise<number>;
@@ -145,11 +150,14 @@ export function createReconciliation(deps: RunDeps): Reconciliation {
     resumeConnection: (actor, tenantId, id) => resumeConnection(deps, actor, tenantId, id),
     testConnection: (tenantId, what, signal) => testConnection(deps, tenantId, what, signal),
     remindOfCredentials: (signal) => remindOfCredentials(deps, signal),
+    watchPushedLeavers: () => watchPushedLeavers(db),
     requestRun: (request) => requestRun(db, request),
     retryConnection: (request) => retryConnection(db, request),
     executeRun: (tenantId, runId, options) => executeRun(deps, tenantId, runId, options),
     approveRun: (tenantId, runId, approval) => approveRun(db, tenantId, runId, approval),
     requestUndo: (request) => requestUndo(db, request),
+    findPushedSince: (tenantId, connectionId, since) =>
+      db.tenant(tenantId, (tx) => findPushedSince(tx, connectionId, since)),
     listHeldLinks: (tenantId, filter, limit) => listHeldLinks(db, tenantId, filter, limit),
     releaseLinks: (actor, tenantId, filter) => releaseLinks(db, actor, tenantId, filter),
     discardRun: (tenantId, runId, actor) => discardRun(db, tenantId, runId, actor),

@@ -158,6 +158,42 @@ describe('a SCIM connection', () => {
     ]);
   });
 
+  it('takes back what was pushed since a point in time, and nothing of before', async () => {
+    const { base, text } = await connect('Undo');
+    const ids: string[] = [];
+    for (const name of ['ann', 'bob', 'cem', 'dot']) {
+      const made = await send(base, text, 'POST', '/Users', { userName: `${name}@undo.example`, displayName: name });
+      ids.push(String(made.body['id']));
+    }
+    const change = (id: string | undefined, path: string, value: unknown) =>
+      send(base, text, 'PATCH', `/Users/${id ?? ''}`, { Operations: [{ op: 'replace', path, value }] });
+    await change(ids[0], 'displayName', 'Ann Before');
+    const [since] = [new Date().toISOString(), await delay(5)];
+    for (const id of ids.slice(0, 3)) expect((await change(id, 'active', false)).status).toBe(200);
+    const portal = 'urn:rollcall:scim:schemas:extension:portal:1.0:User';
+    const areActive = async (): Promise<unknown[]> => {
+      const read = ids.map((id) => send(base, text, 'GET', `/Users/${id}?attributes=${portal}`));
+      return (await Promise.all(read)).map(({ body }) => (body[portal] as Record<string, unknown>)['effectiveActive']);
+    };
+    expect(await areActive()).toEqual([false, false, false, true]);
+
+    const undone = await rollcall('runs', 'undo', '--connection', 'Undo', '--since', since, '--apply');
+    expect(undone.stdout, undone.stderr).toMatch(/succeeded/);
+    expect(undone.stdout).toMatch(/Movers +3 +3/);
+    expect(await areActive()).toEqual([true, true, true, true]);
+    const list = await rollcall('users', 'list', '-o', 'ndjson');
+    expect(list.stdout).toContain('Ann Before');
+    const again = await rollcall('runs', 'undo', '--connection', 'Undo', '--since', since);
+    expect([again.code, again.stderr]).toEqual([
+      1,
+      expect.stringMatching(/Nothing that could be undone was pushed over Undo/),
+    ]);
+    const neither = await rollcall('runs', 'undo', '--since', since);
+    expect([neither.code, neither.stderr]).toEqual([2, expect.stringMatching(/Say which run is undone/)]);
+    const when = await rollcall('runs', 'undo', '--connection', 'Undo', '--since', 'noon');
+    expect([when.code, when.stderr]).toEqual([2, expect.stringMatching(/"noon" is no point in time/)]);
+  });
+
   it('takes the client secret of OAuth 2 for a token that works', async () => {
     const { base, text, tokenId } = await connect('OAuth', '--oauth', '--scope', 'users:read');
     const answer = await fetch(`${base}/oauth/token`, {

@@ -1,5 +1,6 @@
 /** What a push does in the portal: the service provider on the real reconciliation. */
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { watchPushedLeavers } from '../../src/reconciliation/push/leaver-watch.ts';
 import { useDatabase, type TestTenant } from '../setup/database.ts';
 import { startPortalServer } from './portal-server.ts';
 import type { Client, ScimServer } from './scim-server.ts';
@@ -54,6 +55,43 @@ describe('rule 16: effects of pushes', () => {
     expect((await client.send('GET', `/Users/${id}`)).body['active']).toBe(false);
     await client.send('PATCH', `/Users/${id}`, patchOf({ op: 'Replace', value: { active: true } }));
     expect(await portalUsers(client.tenant)).toMatchObject([{ status: 'active' }]);
+  });
+
+  it('that take many users within an hour are told of once, with the undo, and few are not', async () => {
+    const told = async (tenant: TestTenant) => {
+      await Promise.all([watchPushedLeavers(database.db), watchPushedLeavers(database.db)]);
+      const rows = await database.db.tenant(
+        tenant.tenantId,
+        ({ sql }) => sql<{ payload: Record<string, unknown> }[]>`
+          select payload from outbox_messages where type = 'connection.many_leavers'`,
+      );
+      return rows.map(({ payload }) => payload);
+    };
+    const client = await server.connect();
+    const users: string[] = [];
+    for (let n = 0; n < 9; n += 1) users.push(await createUser(client, `u${n}@${client.tenant.builtInDomain}`));
+    const leave = async (id: string | undefined) => {
+      const operation = { op: 'replace', path: 'active', value: false };
+      expect((await client.send('PATCH', `/Users/${String(id)}`, patchOf(operation))).status).toBe(200);
+    };
+    await leave(users[0]);
+    await leave(users[1]);
+    expect(await told(client.tenant)).toEqual([]);
+    await client.send('DELETE', `/Users/${String(users[2])}`);
+    const [alert, ...others] = await told(client.tenant);
+    expect(others).toEqual([]);
+    expect(alert).toMatchObject({ severity: 'critical', connectionId: client.connectionId, leavers: 3, linked: 9 });
+    expect(alert?.['undo']).toBe(
+      `rollcall runs undo --connection ${client.connectionId} --since ${String(alert?.['since'])}`,
+    );
+    await leave(users[3]);
+    expect(await told(client.tenant)).toHaveLength(1);
+    await database.db.tenant(
+      client.tenant.tenantId,
+      ({ sql }) => sql`update changes set applied_at = applied_at - interval '2 hours'`,
+    );
+    await leave(users[4]);
+    expect(await told(client.tenant)).toHaveLength(1);
   });
 
   it('give one 201 among identical creates and make one user', async () => {

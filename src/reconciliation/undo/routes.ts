@@ -33,6 +33,10 @@ function undoRoute(deps: RoutesDeps): Route {
     body: z.strictObject({
       userId: z.uuid().optional(),
       requestId: z.uuid().optional(),
+      since: z.iso
+        .datetime({ offset: true })
+        .optional()
+        .describe('Only what was done from then on; of a day of pushes.'),
       apply: z.boolean().default(false),
       keepRunning: z.boolean().default(false).describe('Of a part: the connection is not paused, its links are held.'),
     }),
@@ -48,6 +52,7 @@ function undoRoute(deps: RoutesDeps): Route {
         mode: body.apply ? 'auto' : 'plan',
         userId: body.userId as UserId | undefined,
         requestId: body.requestId,
+        since: body.since,
         keepsRunning: body.keepRunning,
       });
       const run = await reconciliation.getRun(tenantId, runId);

@@ -167,12 +167,13 @@ export async function markUndone(
 
 /** The first row of each object in what is undone knows how its link stood before. */
 function firstLinks(tx: TenantTx, undone: UndoneRun, anchors: readonly string[]) {
-  const { userId, requestId } = undone.scope;
+  const { userId, requestId, since = null } = undone.scope;
   return tx.sql`
     select distinct on (c.anchor) c.anchor, c.prior -> 'link' as link, c.op = 'create' as is_created from changes c
     where c.tenant_id = ${tx.tenantId} and c.run_id = ${undone.id} and c.anchor = any(${anchors as string[]}) and c.state in ('applied', 'undone')
       and c.prior ? 'link'
       and (${userId}::uuid is null or c.user_id = ${userId}::uuid) and (${requestId}::uuid is null or c.request_id = ${requestId}::uuid)
+      and (${since}::timestamptz is null or c.applied_at >= ${since}::timestamptz)
     order by c.anchor, c.seq`;
 }
 

@@ -12,10 +12,12 @@ import { shieldLastAdmin } from '../apply/last-admin.ts';
 import { linkOf, standingOf } from '../plan/prior.ts';
 import { planGrants, planLinks } from './undo-plan-grants.ts';
 
-/** What of a run is taken back; both null: all of it. */
+/** What of a run is taken back; all null: all of it. */
 export type UndoScope = {
   readonly userId: UserId | null;
   readonly requestId: string | null;
+  /** ISO 8601: what was done from then on. Missing in what older versions stored. */
+  readonly since?: string | null;
   /** The connection goes on: only for a part, whose links are held anyway. */
   readonly keepsRunning: boolean;
 };
@@ -79,7 +81,8 @@ async function selectUndone(tx: TenantTx, { undoOf, scope }: UndoPlanOptions): P
     where c.tenant_id = ${tx.tenantId} and c.run_id = ${undoOf} and c.state = 'applied' and c.op = any(${undoableOps as string[]})
       and c.user_id is not null
       and (${scope.userId}::uuid is null or c.user_id = ${scope.userId}::uuid)
-      and (${scope.requestId}::uuid is null or c.request_id = ${scope.requestId}::uuid)`;
+      and (${scope.requestId}::uuid is null or c.request_id = ${scope.requestId}::uuid)
+      and (${scope.since ?? null}::timestamptz is null or c.applied_at >= ${scope.since ?? null}::timestamptz)`;
   await tx.sql`create index on undo_rows (user_id)`;
   await tx.sql`analyze undo_rows`;
 }

@@ -5,7 +5,7 @@
  */
 import { recordEvent } from '../../audit/audit.ts';
 import { RollcallError } from '../../core/errors.ts';
-import { newId, type RunId, type TenantId, type UserId } from '../../core/ids.ts';
+import { newId, type ConnectionId, type RunId, type TenantId, type UserId } from '../../core/ids.ts';
 import type { RunMode } from '../../core/vocabulary.ts';
 import type { Db, TenantTx } from '../../db/db.ts';
 import { mustFind } from '../connections/connections.ts';
@@ -22,6 +22,8 @@ export type UndoRequest = {
   readonly userId?: UserId | undefined;
   /** Only what one request of pushes did. */
   readonly requestId?: string | undefined;
+  /** ISO 8601: only what was done from then on; of a day of pushes. */
+  readonly since?: string | undefined;
   /** The connection is not paused; only where a part is undone, because its links are held. */
   readonly keepsRunning?: boolean | undefined;
 };
@@ -31,9 +33,10 @@ export function requestUndo(db: Db, request: UndoRequest): Promise<RunId> {
   const scope: UndoScope = {
     userId: request.userId ?? null,
     requestId: request.requestId ?? null,
+    since: request.since ?? null,
     keepsRunning: request.keepsRunning ?? false,
   };
-  const isWhole = scope.userId === null && scope.requestId === null;
+  const isWhole = scope.userId === null && scope.requestId === null && scope.since === null;
   if (scope.keepsRunning && isWhole) {
     throw new RollcallError('invalid_input', 'A connection can not keep running when a whole run of it is undone.', {
       remedy: 'Its next run would repeat what is undone. Leave that option out, or name the user or the request.',
@@ -58,10 +61,34 @@ export function requestUndo(db: Db, request: UndoRequest): Promise<RunId> {
       actor: request.requestedBy,
       action: 'run.undo_requested',
       target: `run:${run.id}`,
-      details: { by: id, mode: request.mode, userId: scope.userId, requestId: scope.requestId },
+      details: {
+        by: id,
+        mode: request.mode,
+        userId: scope.userId,
+        requestId: scope.requestId,
+        since: scope.since ?? null,
+      },
     });
     return id;
   });
+}
+
+/** The days of pushes in which something was done since then, the latest first. */
+export async function findPushedSince(
+  { sql, tenantId }: TenantTx,
+  connectionId: ConnectionId,
+  since: string,
+): Promise<RunId[]> {
+  const rows = await sql<{ id: RunId }[]>`
+    select r.id from runs r
+    where r.tenant_id = ${tenantId} and r.connection_id = ${connectionId} and r.kind = 'push'
+      -- a day's run is made by the first push of the day
+      and r.created_at > ${since}::timestamptz - interval '1 day'
+      and exists (
+        select 1 from changes c
+        where c.tenant_id = r.tenant_id and c.run_id = r.id and c.state = 'applied' and c.applied_at >= ${since}::timestamptz)
+    order by r.created_at desc`;
+  return rows.map(({ id }) => id);
 }
 
 type Applied = { readonly applied: number; readonly undone: number; readonly withoutPrior: number };
@@ -83,7 +110,8 @@ async function requireUndoable(tx: TenantTx, run: RunSummary, scope: UndoScope):
     from changes
     where tenant_id = ${tx.tenantId} and run_id = ${run.id} and op = any(${undoableOps as string[]}) and user_id is not null
       and (${scope.userId}::uuid is null or user_id = ${scope.userId}::uuid)
-      and (${scope.requestId}::uuid is null or request_id = ${scope.requestId}::uuid)`;
+      and (${scope.requestId}::uuid is null or request_id = ${scope.requestId}::uuid)
+      and (${scope.since ?? null}::timestamptz is null or applied_at >= ${scope.since ?? null}::timestamptz)`;
   if ((rows?.withoutPrior ?? 0) > 0) {
     throw new RollcallError('run_state', `Run ${run.id} was recorded by a version that could not undo.`, {
       remedy: 'Correct its users by hand, or by another run.',
@@ -94,7 +122,8 @@ async function requireUndoable(tx: TenantTx, run: RunSummary, scope: UndoScope):
 }
 
 function whyNothing(run: RunSummary, scope: UndoScope, undone: number): string {
-  const part = scope.userId === null ? (scope.requestId === null ? '' : ' in this request') : ' for this user';
+  const time = scope.since === null || scope.since === undefined ? '' : ` since ${scope.since}`;
+  const part = scope.userId === null ? (scope.requestId === null ? time : ' in this request') : ' for this user';
   if (undone > 0) return `what it did${part} is undone already.`;
   if (appliedRows(run) > 0 && part === '') return 'its change rows are purged, so nobody knows any more what it did.';
   return `it changed nothing${part}.`;
