@@ -55,22 +55,34 @@ export async function writeLinks(
  * base of the next three-way comparison, written or not. Stale rows and those of a last Admin stay open, so the next
  * run decides them again; failed ones wait until their source changes. A live link whose object is gone and for which
  * nothing was planned waits (days of grace, a protected user) and stays open too. `anchors`: whom the plan decided;
- * null where that is not known here (a plan that was approved, or found again), and all links are looked through.
+ * null where that is not known here (a plan that was approved, or found again): all links are looked through, in two
+ * transactions at once. Said again it settles nothing twice.
  */
-export async function settleLinks(tx: TenantTx, scope: LinkScope, anchors: readonly string[] | null): Promise<number> {
+export async function settleLinks(
+  inTransaction: <T>(work: (tx: TenantTx) => Promise<T>) => Promise<T>,
+  scope: LinkScope,
+  anchors: readonly string[] | null,
+): Promise<void> {
+  if (anchors !== null)
+    return inTransaction((tx) => settlePart(tx, scope, tx.sql`l.anchor = any(${anchors as string[]})`));
+  const halves = [0, 1].map((half) =>
+    inTransaction((tx) => settlePart(tx, scope, tx.sql`ascii(right(l.anchor, 1)) % 2 = ${half}`)),
+  );
+  for (const half of await Promise.allSettled(halves)) if (half.status === 'rejected') throw half.reason;
+}
+
+async function settlePart(tx: TenantTx, scope: LinkScope, part: ReturnType<TenantTx['sql']>): Promise<void> {
   const rows = tx.sql`
     select 1 from changes c
     where c.tenant_id = l.tenant_id and c.run_id = ${scope.runId} and c.connection_id = l.connection_id and c.anchor = l.anchor`;
-  const isSettled = tx.sql`not exists (${rows} and (c.state in ('planned', 'held', 'stale') or c.cause = 'last_admin'))`;
-  const result = await tx.sql`
+  const isSettled = tx.sql`${part} and not exists (${rows} and (c.state in ('planned', 'held', 'stale') or c.cause = 'last_admin'))`;
+  await tx.sql`
     ${settleStatement(tx, scope.connectionId)} and ${isSettled}
-      ${anchors === null ? tx.sql`` : tx.sql`and l.anchor = any(${anchors as string[]})`}
       and (l.state not in ('linked', 'missing') or m.deleted_at is null and m.is_in_scope or exists (${rows}))`;
   // an edit that came after the run began may be news to its plan
   await tx.sql`
     ${settleEditsStatement(tx, scope.connectionId)} and ${isSettled}
       and u.updated_at < (select r.started_at from runs r where r.tenant_id = ${tx.tenantId} and r.id = ${scope.runId})`;
-  return result.count;
 }
 
 /**

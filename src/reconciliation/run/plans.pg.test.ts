@@ -171,7 +171,7 @@ describe('a run that finds a few of 20,000 changed', () => {
       await addDue(tx, scimId, { graceDays: 0, deleteAfterDays: null, reviewRehireAfterDays: null });
       await completeDesired(tx, scimId);
       await markLeaving(tx, scimId, 0, null);
-      await settleLinks(tx, { runId, connectionId: scimId }, anchors);
+      await settleLinks((work) => work(tx), { runId, connectionId: scimId }, anchors);
     });
     expect(wholeReads(plans)).toEqual([]);
   });

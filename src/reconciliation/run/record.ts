@@ -10,7 +10,6 @@ import type { RunPhase } from '../../core/vocabulary.ts';
 import type { TenantTx } from '../../db/db.ts';
 import { enqueue } from '../../outbox/outbox.ts';
 import type { ApplyScope } from '../apply/apply.ts';
-import { settleLinks } from '../apply/links.ts';
 import { closeSettledDrifts } from '../cases/drift.ts';
 import { countChanges, deleteChanges, digestPlan, skipOpenChanges, type ChangeCount } from '../plan/changes.ts';
 import { updateConnectionRow } from '../connections/connections-store.ts';
@@ -53,12 +52,8 @@ export async function recordApplied(
   tx: TenantTx,
   scope: ApplyScope,
   connectionVersion: number,
-  /** Whom the plan decided, where that is known. */
-  decided: readonly string[] | null,
   seconds: Seconds,
 ): Promise<void> {
-  // before any row is marked as waiting elsewhere: what waits must stay open
-  const settled = await settleLinks(tx, scope, decided);
   await closeSettledDrifts(tx, scope.connectionId);
   const digest = await digestPlan(tx, scope.runId);
   const sameAs = await supersedeOthers(tx, scope.connectionId, scope.runId, digest);
@@ -70,7 +65,7 @@ export async function recordApplied(
     select guard from runs where tenant_id = ${tx.tenantId} and id = ${scope.runId}`;
   await finishRun(tx, scope.runId, {
     status: isHeld ? 'held' : isPartly ? 'partly' : 'succeeded',
-    counts: { changes: counts, settled, seconds, ...(sameAs === null ? {} : { sameAs }) },
+    counts: { changes: counts, seconds, ...(sameAs === null ? {} : { sameAs }) },
     digest: sameAs === null ? digest : null,
     guard: stored?.guard ?? null,
     error: null,

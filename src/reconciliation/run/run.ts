@@ -12,6 +12,7 @@ import { isPassingFailure, type Db, type TenantTx } from '../../db/db.ts';
 import type { Clock } from '../../platform/clock.ts';
 import type { Logger } from '../../platform/logger.ts';
 import { applyPlan, type ApplyScope } from '../apply/apply.ts';
+import { settleLinks } from '../apply/links.ts';
 import { countPlanned, deleteChanges, insertChanges, type NewChange } from '../plan/changes.ts';
 import { openConnection, type ConnectionsDeps, type OpenConnection } from '../connections/connections.ts';
 import { updateConnectionRow } from '../connections/connections-store.ts';
@@ -295,9 +296,11 @@ class LiveRun {
     );
     await refreshStatistics(this.#deps.db, applied, appliedTables);
     await this.#enter('record', {});
+    // before any row is marked as waiting elsewhere: what waits must stay open
+    if (scope.undone === null) await settleLinks((work) => this.#fenced(work), scope, this.#decided);
     await this.#fenced(async (tx) => {
       if (scope.undone === null) {
-        await recordApplied(tx, scope, this.#run.connectionVersion, this.#decided, this.#close());
+        await recordApplied(tx, scope, this.#run.connectionVersion, this.#close());
         if (this.#compared !== null) await noteCompared(tx, scope, this.#compared);
       } else await recordUndone(tx, scope, scope.undone, this.#close());
       const reading = this.#fullReading(read);
