@@ -1,3 +1,4 @@
+import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { compileExpression, compileMapper } from './mapping.ts';
 import { mappingSchema } from './policy.ts';
@@ -22,6 +23,32 @@ describe('mapping', () => {
       department: null,
     });
     expect(mapper.map({ mail: '  ' }).mapped['email']).toBeNull();
+  });
+
+  test.each([
+    'object.a',
+    'object["a"]',
+    'object.a != null ? object.a : object.b',
+    'object.a == null ? "none" : object.a',
+    'object.a != null ? object.a : object.b != null ? object.b : null',
+  ])('%s gives what CEL gives, though no interpreter runs it', (expression) => {
+    const value = fc.oneof(
+      fc.string({ maxLength: 3 }),
+      fc.constant(null),
+      fc.boolean(),
+      fc.integer(),
+      fc.array(fc.string()),
+    );
+    // a condition that is no null check leaves the whole expression to CEL
+    const [plain, cel] = [
+      compileExpression(expression, 'x'),
+      compileExpression(`1 == 1 ? (${expression}) : "no"`, 'x'),
+    ];
+    fc.assert(
+      fc.property(fc.record({ a: value, b: value }, { requiredKeys: [] }), (object) => {
+        expect(plain.evaluate(object)).toEqual(cel.evaluate(object));
+      }),
+    );
   });
 
   test('an expression may choose between attributes', () => {

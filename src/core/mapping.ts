@@ -5,6 +5,7 @@
 import { Environment, type ASTNode } from '@marcbachmann/cel-js';
 import { faultOfExpression, keyOfExpression } from './correlation.ts';
 import { RollcallError } from './errors.ts';
+import { compilePlain } from './plain-expressions.ts';
 import type { Mapping } from './policy.ts';
 
 type Attributes = Readonly<Record<string, unknown>>;
@@ -57,7 +58,7 @@ export function compileExpression(source: string, where: string): Compiled {
   return {
     source,
     attributes,
-    evaluate: (object) => parsed({ object: withNulls(object, attributes) }) as unknown,
+    evaluate: compilePlain(parsed.ast) ?? ((object) => parsed({ object: withNulls(object, attributes) }) as unknown),
   };
 }
 
@@ -82,34 +83,45 @@ export function compileMapper(spec: MapperSpec): Mapper {
   const keys = (spec.keys ?? []).map((expression) => compileExpression(expression, 'correlation'));
   const all = [...keys, ...mappings.map((mapping) => mapping.compiled), ...predicates.map((rule) => rule.compiled)];
   if (scope !== null) all.push(scope);
+  // every result has the same names in the same order: made once, filled per object
+  const shape: Record<string, string | null> = {};
+  for (const { target } of mappings) shape[target] = null;
   return {
     attributes: [...new Set(all.flatMap((compiled) => [...compiled.attributes]))].toSorted(),
     map: (object) => {
       const problems: string[] = [];
-      const mapped: Record<string, string | null> = {};
+      const mapped = { ...shape };
       for (const { target, compiled } of mappings) {
-        mapped[target] = evaluateText(compiled, object, `mapping to ${target}`, problems);
+        mapped[target] = evaluateText(compiled, object, 'mapping to ', target, problems);
       }
       for (const key of keys) {
         // a linked object has no need of its key, so a fault here is not a problem of the object
         const faults: string[] = [];
-        mapped[keyOfExpression(key.source)] = evaluateText(key, object, 'correlation rule', faults);
+        mapped[keyOfExpression(key.source)] = evaluateText(key, object, 'correlation rule', '', faults);
         if (faults[0] !== undefined) mapped[faultOfExpression(key.source)] = faults[0];
       }
       const isInScope = scope === null || evaluateBool(scope, object, 'scope', problems);
-      const ruleIds = predicates
-        .filter((rule) => evaluateBool(rule.compiled, object, 'role predicate', problems))
-        .map((rule) => rule.id);
+      const ruleIds = predicates.flatMap(({ id, compiled }) =>
+        evaluateBool(compiled, object, 'role predicate', problems) ? [id] : [],
+      );
       return { mapped, isInScope, ruleIds, problem: problems[0] ?? null };
     },
   };
 }
 
-function evaluateText(compiled: Compiled, object: Attributes, what: string, problems: string[]): string | null {
+function evaluateText(
+  compiled: Compiled,
+  object: Attributes,
+  what: string,
+  target: string,
+  problems: string[],
+): string | null {
   try {
     return toText(compiled.evaluate(object));
   } catch (error) {
-    problems.push(`${what}: ${compiled.source}: ${firstLine(String(error instanceof Error ? error.message : error))}`);
+    problems.push(
+      `${what}${target}: ${compiled.source}: ${firstLine(String(error instanceof Error ? error.message : error))}`,
+    );
     return null;
   }
 }
@@ -133,7 +145,7 @@ function toText(value: unknown): string | null {
   if (typeof value === 'bigint' || typeof value === 'number' || typeof value === 'boolean') return String(value);
   if (typeof value !== 'string') throw new Error(`gives ${typeof value}, not text`);
   // Postgres text can not hold NUL, and nobody's name has one
-  const text = value.replaceAll('\u0000', '').trim();
+  const text = (value.includes('\u0000') ? value.replaceAll('\u0000', '') : value).trim();
   if (text.length > maxValueLength) throw new Error(`gives ${text.length} characters; ${maxValueLength} are allowed`);
   return text === '' ? null : text;
 }

@@ -5,7 +5,8 @@
 import type { DirectoryEvent, DirectoryObject, Cursor } from '../../connectors/contract/contract.ts';
 import { RollcallError } from '../../core/errors.ts';
 import type { Mapper, MappingResult } from '../../core/mapping.ts';
-import { digestOf, SetFingerprint, type Fingerprints } from './fingerprints.ts';
+import { contentOf } from './content.ts';
+import { digestBytes, digestOf, SetFingerprint, type Digest, type Fingerprints } from './fingerprints.ts';
 import type { StageWriter } from './stage.ts';
 
 export type FetchCounts = {
@@ -34,6 +35,8 @@ export type KnownMirror = {
   readonly members: ReadonlyMap<string, string>;
 };
 
+type Ended = FetchResult | { readonly reset: string };
+
 /** Edges kept in memory before they are staged whether or not their group changed. */
 const maxBufferedEdges = 200_000;
 const maxNoticeKinds = 50;
@@ -49,10 +52,13 @@ export type FetchOptions = {
 };
 
 /** Returns null when the connector lost its history: nothing staged counts, a full read must follow. */
-export async function fetchDirectory(options: FetchOptions): Promise<FetchResult | { readonly reset: string }> {
+export async function fetchDirectory(options: FetchOptions): Promise<Ended> {
   const fetching = new Fetch(options);
   for await (const event of options.events) {
-    const ended = await fetching.take(event);
+    const staged = fetching.take(event);
+    // an object that is as it was asks for no promise, and nearly all of them are
+    if (staged === null) continue;
+    const ended = await staged;
     if (ended !== null) return ended;
   }
   throw new RollcallError('directory_incomplete', 'The directory stopped answering before its end mark.', {
@@ -83,11 +89,13 @@ class Fetch {
     this.#options = options;
   }
 
-  async take(event: DirectoryEvent): Promise<FetchResult | { readonly reset: string } | null> {
+  /** Null when there was nothing to do for it. */
+  take(event: DirectoryEvent): Promise<Ended | null> | null {
+    return event.type === 'upsert' ? this.#takeObject(event.object) : this.#takeOther(event);
+  }
+
+  async #takeOther(event: Exclude<DirectoryEvent, { type: 'upsert' }>): Promise<Ended | null> {
     switch (event.type) {
-      case 'upsert':
-        await this.#takeObject(event.object);
-        return null;
       case 'members':
         await this.#takeMembers(event);
         return null;
@@ -115,18 +123,24 @@ class Fetch {
     }
   }
 
-  async #takeObject(object: DirectoryObject): Promise<void> {
+  #takeObject(object: DirectoryObject): Promise<null> | null {
     const result = object.kind === 'user' ? this.#options.mapper.map(object.attributes) : null;
     this.#count(result);
-    const contentHash = digestOf(contentOf(object, result));
-    const comparison = this.#options.known.objects?.see(object.kind, object.anchor, contentHash) ?? 'changed';
-    if (object.kind === 'group' && this.#options.known.objects !== null) this.#groupState(object.anchor);
+    const content = digestOf(contentOf(object, result));
+    const { objects } = this.#options.known;
+    const comparison = objects?.see(object.kind, object.anchor, content) ?? 'changed';
+    if (object.kind === 'group' && objects !== null) this.#groupState(object.anchor);
     const total = this.#counts.users + this.#counts.groups;
     if (total % 500 === 0) this.#options.onProgress(total);
-    if (comparison === 'same' && !this.#tombstoned.has(`${object.kind}:${object.anchor}`)) return;
+    const isBack = this.#tombstoned.size > 0 && this.#tombstoned.has(`${object.kind}:${object.anchor}`);
+    return comparison === 'same' && !isBack ? null : this.#stageObject(object, result, content);
+  }
+
+  async #stageObject(object: DirectoryObject, result: MappingResult | null, content: Digest): Promise<null> {
     this.#counts.staged += 1;
     this.#seq += 1;
-    await this.#options.stage.object(this.#seq, object, result, contentHash);
+    await this.#options.stage.object(this.#seq, object, result, digestBytes(content));
+    return null;
   }
 
   #count(result: MappingResult | null): void {
@@ -137,8 +151,9 @@ class Fetch {
     this.#counts.users += 1;
     if (!result.isInScope) this.#counts.outOfScope += 1;
     if (result.problem !== null) this.#counts.problems += 1;
-    for (const [target, value] of Object.entries(result.mapped)) {
-      if (value !== null) this.#counts.filled[target] = (this.#counts.filled[target] ?? 0) + 1;
+    const { filled } = this.#counts;
+    for (const target of Object.keys(result.mapped)) {
+      if (result.mapped[target] !== null) filled[target] = (filled[target] ?? 0) + 1;
     }
   }
 
@@ -206,19 +221,4 @@ class Fetch {
     if (known !== undefined) known.count += 1;
     else if (this.#counts.notices.length < maxNoticeKinds) this.#counts.notices.push({ code, message, count: 1 });
   }
-}
-
-/** Canonical text of everything the mirror keeps: equal text, equal object. */
-export function contentOf(object: DirectoryObject, result: MappingResult | null): string {
-  const attributes = Object.keys(object.attributes)
-    .toSorted()
-    .map((name) => [name, object.attributes[name]]);
-  return JSON.stringify([
-    object.name,
-    object.locator,
-    object.isActive,
-    object.inactiveReason,
-    attributes,
-    result === null ? null : [result.mapped, result.isInScope, result.ruleIds, result.problem],
-  ]);
 }

@@ -4,8 +4,8 @@ import type { ConnectionId } from '../../core/ids.ts';
 import type { Mapper } from '../../core/mapping.ts';
 import { textKey } from '../../core/text-keys.ts';
 import type { TenantTx } from '../../db/db.ts';
-import { contentOf } from './fetch.ts';
-import { digestOf } from './fingerprints.ts';
+import { contentOf } from './content.ts';
+import { digestBytes, digestOf } from './fingerprints.ts';
 import { keysOf } from './mirror-keys.ts';
 import { pinGroupNames } from './mirror.ts';
 import { jsonText } from './stage.ts';
@@ -29,7 +29,7 @@ export async function writeFound(
     values (${tx.tenantId}, ${connectionId}, 'user', ${object.anchor}, ${keys.userNameKey}, ${keys.emailKey}, ${keys.employeeIdKey},
       ${object.name}, ${textKey(object.name)}, ${object.locator}, ${jsonText(source)}::jsonb, ${jsonText(result.mapped)}::jsonb,
       ${`{${result.ruleIds.join(',')}}`}::uuid[], ${object.isActive}, ${result.isInScope}, ${result.problem},
-      ${digestOf(contentOf(object, result))})
+      ${digestBytes(digestOf(contentOf(object, result)))})
     on conflict (tenant_id, connection_id, kind, anchor) do update set
       user_name_key = excluded.user_name_key, email_key = excluded.email_key, employee_id_key = excluded.employee_id_key,
       display_name = excluded.display_name, display_name_key = excluded.display_name_key, locator = excluded.locator,
