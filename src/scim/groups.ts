@@ -120,6 +120,7 @@ async function changeGroup(
   compute: (before: JsonObject) => Wish,
 ): Promise<string> {
   const { context } = request;
+  pushes.begin(tx, context);
   const before = await readObject(tx, context, groupModel, request.id, { relations: false, lock: true });
   checkIfMatch(request, before.version);
   const { document, members } = compute(before.resource);

@@ -25,36 +25,47 @@ export async function writeEdges(
   change: MemberChange,
 ): Promise<MembersChanged> {
   const wanted = change.replace ?? change.add ?? [];
-  const removed =
-    change.replace !== undefined
-      ? await tx.sql<{ anchor: string }[]>`
-        delete from mirror_edges
-        where tenant_id = ${tx.tenantId} and connection_id = ${connectionId} and group_anchor = ${groupAnchor}
-          and member_anchor not in (select unnest(${change.replace as string[]}::text[]) collate "C")
-        returning member_anchor as anchor`
-      : await tx.sql<{ anchor: string }[]>`
-        delete from mirror_edges
-        where tenant_id = ${tx.tenantId} and connection_id = ${connectionId} and group_anchor = ${groupAnchor}
-          and member_anchor = any(${(change.remove ?? []) as string[]})
-        returning member_anchor as anchor`;
-  const added = await tx.sql<{ anchor: string }[]>`
-    insert into mirror_edges (tenant_id, connection_id, group_anchor, member_anchor)
-    select ${tx.tenantId}::uuid, ${connectionId}::uuid, ${groupAnchor}::text, anchor from unnest(${wanted as string[]}::text[]) as w(anchor)
-    order by anchor
-    on conflict do nothing
-    returning member_anchor as anchor`;
-  const hasChanged = added.length + removed.length > 0;
-  const [group] = await tx.sql<{ version: number; updatedAt: string }[]>`
-    update mirror_objects set version = version + ${hasChanged ? 1 : 0}, updated_at = case when ${hasChanged} then now() else updated_at end
+  const kept = new Set(wanted);
+  const goes = changesGoing(tx, change, kept);
+  // one statement: what goes, what comes, and the version, which grows only where something did
+  const [row] = await tx.sql<Row[]>`
+    with gone as (
+      delete from mirror_edges
+      where tenant_id = ${tx.tenantId} and connection_id = ${connectionId} and group_anchor = ${groupAnchor} and ${goes}
+      returning member_anchor as anchor
+    ), come as (
+      insert into mirror_edges (tenant_id, connection_id, group_anchor, member_anchor)
+      select ${tx.tenantId}::uuid, ${connectionId}::uuid, ${groupAnchor}::text, anchor from unnest(${wanted as string[]}::text[]) as w(anchor)
+      order by anchor
+      on conflict do nothing
+      returning member_anchor as anchor
+    ), counted as (
+      select array(select anchor from gone) as removed, array(select anchor from come) as added
+    )
+    update mirror_objects set version = version + case when cardinality(removed) + cardinality(added) > 0 then 1 else 0 end,
+      updated_at = case when cardinality(removed) + cardinality(added) > 0 then now() else updated_at end
+    from counted
     where tenant_id = ${tx.tenantId} and connection_id = ${connectionId} and kind = 'group' and anchor = ${groupAnchor} and deleted_at is null
-    returning version::int as version, updated_at as "updatedAt"`;
-  if (group === undefined) throw new RollcallError('not_found', `There is no group ${groupAnchor} in this connection.`);
-  return {
-    added: added.length,
-    removed: removed.length,
-    ...group,
-    touched: [...new Set([...removed, ...added].map((row) => row.anchor))],
-  };
+    returning version::int as version, updated_at as "updatedAt", removed, added`;
+  if (row === undefined) throw new RollcallError('not_found', `There is no group ${groupAnchor} in this connection.`);
+  const { added, removed, ...group } = row;
+  return { added: added.length, removed: removed.length, ...group, touched: [...new Set([...removed, ...added])] };
+}
+
+type Row = {
+  readonly version: number;
+  readonly updatedAt: string;
+  readonly added: readonly string[];
+  readonly removed: readonly string[];
+};
+
+/** Who is both taken and given stays: within one statement the insert would not see the delete. */
+function changesGoing(tx: TenantTx, change: MemberChange, kept: ReadonlySet<string>) {
+  if (change.replace !== undefined) {
+    return tx.sql`member_anchor not in (select unnest(${change.replace as string[]}::text[]) collate "C")`;
+  }
+  const going = (change.remove ?? []).filter((anchor) => !kept.has(anchor));
+  return going.length === 0 ? tx.sql`false` : tx.sql`member_anchor = any(${going})`;
 }
 
 /** The users among these anchors and below the groups among them, in order; cycles end. */
