@@ -33,27 +33,54 @@ async function read(request: ReaderRequest): Promise<ReaderFigures> {
   return JSON.parse(answer) as ReaderFigures;
 }
 
+type Shape = {
+  readonly name: string;
+  readonly users: number;
+  readonly groups: number;
+  readonly membershipsPerUser: number;
+};
+
+const usualUsers = 100_000;
+
+/** Above the usual size only the people, beside the usual number of them: time and memory by size is the question. */
+function shapesOf(users: number): Shape[] {
+  const people = (count: number): Shape => ({
+    name: `${count}_people`,
+    users: count,
+    groups: 0,
+    membershipsPerUser: 0,
+  });
+  if (users > usualUsers) return [people(usualUsers), people(users)];
+  return [
+    people(users),
+    { name: `${users}_people_${manyGroups}_groups`, users, groups: manyGroups, membershipsPerUser: 5 },
+    { name: `one_group_of_${users}`, users, groups: 1, membershipsPerUser: 1 },
+  ];
+}
+
 export async function benchLdap(options: BenchOptions): Promise<void> {
   const report = createReport('directories');
-  const shapes = [
-    { name: `${options.users}_people`, users: options.users, groups: 0, membershipsPerUser: 0 },
-    {
-      name: `${options.users}_people_${manyGroups}_groups`,
-      users: options.users,
-      groups: manyGroups,
-      membershipsPerUser: 5,
-    },
-    { name: `one_group_of_${options.users}`, users: options.users, groups: 1, membershipsPerUser: 1 },
-  ];
-  for (const { name, ...shape } of shapes) {
-    tell(`slapd: ${name} ...`);
+  let before: Measured | null = null;
+  for (const shape of shapesOf(options.users)) {
+    tell(`slapd: ${shape.name} ...`);
     const directory = await startDirectory(shape);
     try {
-      await measureOpenldap(report, name, directory, shape.groups > 0, options.users);
+      const measured = await measureOpenldap(report, shape, directory);
+      if (before !== null && shape.users > usualUsers) {
+        report(`${shape.name}_memory_by_size`, measured.peakMb / before.peakMb, 'times', 1.5);
+        report(
+          `${shape.name}_time_by_size`,
+          measured.cpuSeconds / before.cpuSeconds,
+          'times',
+          shape.users / usualUsers,
+        );
+      }
+      before = measured;
     } finally {
       await directory.stop();
     }
   }
+  if (options.users > usualUsers) return;
   if (!isSambaInstalled()) {
     tell('Samba is not installed: Active Directory is left out.');
     return;
@@ -67,13 +94,11 @@ export async function benchLdap(options: BenchOptions): Promise<void> {
   }
 }
 
-async function measureOpenldap(
-  report: Report,
-  name: string,
-  directory: Openldap,
-  hasGroups: boolean,
-  users: number,
-): Promise<void> {
+type Measured = { readonly peakMb: number; readonly cpuSeconds: number };
+
+async function measureOpenldap(report: Report, shape: Shape, directory: Openldap): Promise<Measured> {
+  const { name, users, groups } = shape;
+  const hasGroups = groups > 0;
   const request: ReaderRequest = {
     settings: {
       host: directory.host,
@@ -89,13 +114,14 @@ async function measureOpenldap(
     password: directory.password,
     attributes: userAttributes.filter((attribute) => attribute !== 'entryUUID'),
   };
-  const [ours, theirs, peaks]: [number[], number[], number[]] = [[], [], []];
+  const [ours, theirs, peaks, cpu]: [number[], number[], number[], number[]] = [[], [], [], []];
   for (let round = 0; round < rounds; round += 1) {
     theirs.push(await searchSeconds(directory, hasGroups));
     const figures = await read(request);
     if (figures.users !== users) throw new Error(`${figures.users} of ${users} users were read.`);
     ours.push(figures.seconds);
     peaks.push(figures.peakMb);
+    cpu.push(figures.cpuSeconds);
     if (round === 0) report(`${name}_memberships`, figures.members, 'memberships');
     report(`${name}_cpu`, figures.cpuSeconds, 's');
   }
@@ -104,8 +130,10 @@ async function measureOpenldap(
   report(`${name}_ldapsearch`, median(theirs), 's');
   report(`${name}_ldapsearch_best`, Math.min(...theirs), 's');
   report(`${name}_times_ldapsearch`, median(ours) / median(theirs), 'times', 1.1);
+  report(`${name}_best_times_best`, Math.min(...ours) / Math.min(...theirs), 'times', 1.1);
   report(`${name}_people_a_second`, users / median(ours), '1/s');
-  report(`${name}_peak_memory`, median(peaks), 'MB', users > 100_000 ? 400 : 150);
+  report(`${name}_peak_memory`, median(peaks), 'MB', users > usualUsers ? 400 : 150);
+  return { peakMb: median(peaks), cpuSeconds: median(cpu) };
 }
 
 /** What the connector reads, by the C client. */

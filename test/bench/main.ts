@@ -48,7 +48,7 @@ async function main(args: readonly string[]): Promise<number> {
   }
   const options: BenchOptions = {
     users: readCount('users', values.users),
-    groups: readCount('groups', values.groups),
+    groups: readCount('groups', values.groups, 0),
     requests: readCount('requests', values.requests),
     connections: readCount('connections', values.connections),
     isAlone: values.alone,
@@ -58,9 +58,9 @@ async function main(args: readonly string[]): Promise<number> {
   return 0;
 }
 
-function readCount(name: string, text: string): number {
+function readCount(name: string, text: string, least = 1): number {
   const count = Number(text);
-  if (!Number.isSafeInteger(count) || count < 1) throw new Error(`--${name} must be a whole number above 0.`);
+  if (!Number.isSafeInteger(count) || count < least) throw new Error(`--${name} must be a whole number from ${least}.`);
   return count;
 }
 
