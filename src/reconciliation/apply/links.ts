@@ -17,6 +17,7 @@ export async function writeLinks(
   isSettled = false,
 ): Promise<void> {
   if (rows.length === 0) return;
+  const isNew = op === 'create' || op === 'link';
   const payload = JSON.stringify(
     rows.map((row) => ({
       anchor: row.anchor,
@@ -24,10 +25,11 @@ export async function writeLinks(
       state: row.after?.['linkState'] ?? 'linked',
       matched_by: row.after?.['matchedBy'] ?? 'joined',
       reason: row.reason,
-      applied: row.after ?? {},
+      // a new link takes what the mirror has
+      applied: isNew ? undefined : (row.after ?? {}),
     })),
   );
-  if (op === 'create' || op === 'link') {
+  if (isNew) {
     await tx.sql`
       insert into links (tenant_id, connection_id, anchor, user_id, state, reason, matched_by, applied, settled_version)
       select ${tx.tenantId}::uuid, ${scope.connectionId}::uuid, r.anchor, r.user_id, 'linked', r.reason, r.matched_by, coalesce(m.mapped, '{}'),
