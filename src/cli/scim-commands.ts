@@ -66,12 +66,18 @@ function readable(path: string): string {
   return `${place}?${parameters.join('&')}`;
 }
 
+/** Why it was refused, what was left out, and what waits for a person. */
+function reasonOf({ reason, disputes }: ScimRequestView): string | null {
+  const waiting = disputes.map((one) => `${one.reason}${one.caseId === null ? '' : ` Case ${one.caseId}.`}`);
+  return [reason, ...waiting].filter((text) => text !== null).join(' ') || null;
+}
+
 const columns = [
   { title: 'time', value: (row) => formatTime(row.at) },
   { title: 'request', value: (row) => `${row.method} ${readable(row.path)}` },
   { title: 'status', value: (row) => row.status || null },
   { title: 'scimType', value: (row) => row.scimType },
-  { title: 'reason', value: (row) => row.reason },
+  { title: 'reason', value: reasonOf },
   { title: 'ms', value: (row) => row.durationMs, align: 'right' },
   { title: 'id', value: (row) => row.id },
 ] satisfies Column<ScimRequestView>[];

@@ -53,6 +53,12 @@ export const scimSettingsSchema = z.strictObject({
     .describe(
       'Refuse a change of members that names an id which is not there, instead of keeping it until the member arrives. For identity providers that show refusals to somebody.',
     ),
+  disputedMatch: z
+    .enum(['accept', 'refuse'])
+    .default('accept')
+    .describe(
+      'What a POST is answered when a person must decide whom it means: accept takes it (201) and opens a case, refuse takes it too but answers 409 that names the case.',
+    ),
   inactiveDuplicate: z
     .enum(['refuse', 'reactivate'])
     .default('refuse')

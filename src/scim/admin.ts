@@ -11,6 +11,7 @@ import type { Logger } from '../platform/logger.ts';
 import { cutPage, decodeCursor, type Page, type PageRequest } from '../platform/page.ts';
 import type { Principal } from '../platform/route.ts';
 import { z } from 'zod';
+import { readDisputes, type Dispute } from './disputes.ts';
 import { createEndpoints, type Endpoint, type EndpointDeps } from './endpoints.ts';
 import { isMethod, readQuery } from './http.ts';
 import { isRecord, type JsonObject } from './json.ts';
@@ -32,6 +33,8 @@ export type ScimRequestView = {
   readonly userAgent: string | null;
   readonly body: Record<string, unknown> | null;
   readonly bodyBytes: number;
+  /** What it left to a person. */
+  readonly disputes: Dispute[];
 };
 
 export type RequestFilter = {
@@ -89,7 +92,7 @@ export function createScimAdmin(deps: ScimAdminDeps): ScimAdmin {
 
 // ---------------------------------------------------------------- rows
 
-type Row = ScimRequestView;
+type Row = Omit<ScimRequestView, 'disputes'>;
 
 function columns({ sql }: TenantTx) {
   return sql`r.id, r.connection_id as "connectionId", r.at, r.token_id as "tokenId", r.method, r.path, r.status,
@@ -107,18 +110,32 @@ async function selectRequests(tx: TenantTx, filter: RequestFilter, page: PageReq
       ${filter.method === undefined ? sql`` : sql`and r.method = ${filter.method.toUpperCase()}`}
       ${filter.minStatus === undefined ? sql`` : sql`and r.status >= ${filter.minStatus}`}
     order by r.at desc, r.id desc limit ${page.limit + 1}`;
-  return cutPage(rows, page.limit, (row) => [toIso(row.at), row.id], toView);
+  const disputes = await disputesOf(tx, filter.connectionId, rows);
+  return cutPage(
+    rows,
+    page.limit,
+    (row) => [toIso(row.at), row.id],
+    (row) => toView(row, disputes),
+  );
 }
 
 async function selectRequest(tx: TenantTx, id: string): Promise<ScimRequestView | null> {
   if (!z.uuid().safeParse(id).success) return null;
   const [row] = await tx.sql<Row[]>`
     select ${columns(tx)} from scim_requests r where r.tenant_id = ${tx.tenantId} and r.id = ${id}::uuid`;
-  return row === undefined ? null : toView(row);
+  return row === undefined ? null : toView(row, await disputesOf(tx, row.connectionId, [row]));
 }
 
-function toView(row: Row): ScimRequestView {
-  return { ...row, at: toIso(row.at) };
+/** Rows newest first. */
+async function disputesOf(tx: TenantTx, connectionId: ConnectionId, rows: readonly Row[]) {
+  const [newest, oldest] = [rows[0], rows.at(-1)];
+  if (newest === undefined || oldest === undefined) return new Map<string, Dispute[]>();
+  const ids = rows.map(({ id }) => id);
+  return readDisputes(tx, connectionId, ids, { from: toIso(oldest.at), to: toIso(newest.at) });
+}
+
+function toView(row: Row, disputes: ReadonlyMap<string, Dispute[]>): ScimRequestView {
+  return { ...row, at: toIso(row.at), disputes: disputes.get(row.id) ?? [] };
 }
 
 // ---------------------------------------------------------------- replay

@@ -25,6 +25,9 @@ const requestBody = z.object({
   userAgent: textOrNull,
   body: facts.nullable().describe('Without what may be secret; null where there was none or it was too long.'),
   bodyBytes: z.int(),
+  disputes: z
+    .array(z.object({ caseId: textOrNull, reason: z.string() }))
+    .describe('What it left to a person to decide.'),
 });
 
 const replayBody = z.object({

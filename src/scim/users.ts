@@ -4,6 +4,7 @@ import { newId } from '../core/ids.ts';
 import type { Db } from '../db/db.ts';
 import type { Pushes } from '../reconciliation/reconciliation.ts';
 import { userModelOf } from './custom-schema.ts';
+import { findOpenCase } from './disputes.ts';
 import { tell, type EventName } from './events.ts';
 import { readKey, type JsonObject } from './json.ts';
 import { normalizeResource } from './normalize.ts';
@@ -84,8 +85,20 @@ async function createUser(resources: Resources, request: ScimRequest): Promise<S
     if (!isRollcallError(error, 'conflict')) throw error;
     return answerDuplicate(resources, request, document, error);
   }
+  if (request.settings['disputedMatch'] === 'refuse') await refuseDisputed(resources.db, request, anchor);
   const created = answer(201, request, object, projection);
   return { ...created, headers: { ...created.headers, Location: locationOf(userModel, anchor, request.base) } };
+}
+
+/**
+ * For identity providers that show refusals to somebody: what was pushed stays, so that the case can be decided, but
+ * whoever pushes is told that nobody has access yet.
+ */
+async function refuseDisputed(db: Db, { context }: ScimRequest, anchor: string): Promise<void> {
+  const caseId = await db.tenant(context.tenantId, (tx) => findOpenCase(tx, context.connectionId, anchor));
+  if (caseId === null) return;
+  const sentence = `The user was stored as ${anchor}, but may be somebody the portal has already, which a person must decide: case ${caseId}.`;
+  throw new RollcallError('conflict', sentence);
 }
 
 /** Rule 9: an inactive user of this connection who has the name is named as the cause, or taken back. */
@@ -116,7 +129,7 @@ function readHolders(db: Db, place: ScimRequest['context'], document: JsonObject
 function explainConflict(document: JsonObject, holders: readonly Holder[], conflict: RollcallError): RollcallError {
   const [holder] = holders;
   if (holder === undefined) return conflict;
-  const { id, userName, hasName, isActive } = holder;
+  const { id, userName, hasName, isActive, caseId } = holder;
   const wanted = requiredText(document, 'userName');
   const spelling = userName === wanted ? '' : ` as "${userName}" (upper and lower case do not tell userNames apart)`;
   const sentence = !hasName
@@ -124,7 +137,8 @@ function explainConflict(document: JsonObject, holders: readonly Holder[], confl
     : isActive
       ? `A user with this userName is there already${spelling}: ${id}.`
       : `A user with this userName is there already${spelling} and is inactive: ${id}. Activate that one by PATCH.`;
-  return new RollcallError('conflict', sentence, { cause: conflict });
+  const waiting = caseId === null ? '' : ` It waits for a person in the portal: case ${caseId}.`;
+  return new RollcallError('conflict', sentence + waiting, { cause: conflict });
 }
 
 /** Computes the new document from the present one, and writes it unless nothing changed. */

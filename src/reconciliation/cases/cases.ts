@@ -5,6 +5,7 @@ import { newId, type ConnectionId, type RunId, type TenantId, type UserId } from
 import { approvedRehire } from '../../core/rehire.ts';
 import { caseKinds, type CaseKind, type CaseStatus } from '../../core/vocabulary.ts';
 import type { Db, TenantTx } from '../../db/db.ts';
+import { enqueue } from '../../outbox/outbox.ts';
 import type { Change } from '../plan/changes.ts';
 import { queueObjectRun } from '../run/object-runs.ts';
 import { giveAskedRoles } from './privileged-grants.ts';
@@ -63,7 +64,7 @@ export async function openCases(
     where "isUnlinked" and anchor is not null
     on conflict (tenant_id, connection_id, anchor) do update set reason = excluded.reason, updated_at = now()
       where links.reason is distinct from excluded.reason`;
-  await tx.sql`
+  const opened = await tx.sql<(OpenedCase & { readonly isNew: boolean })[]>`
     insert into cases (tenant_id, id, connection_id, kind, anchor, subject, reason, details, candidate_ids, run_id)
     -- one object may be in several rows of a kind: a last Admin keeps a role and the account
     select distinct on (anchor, kind) ${tx.tenantId}::uuid, id, ${connectionId}::uuid, kind, anchor, subject, reason, details, candidates::uuid[],
@@ -77,7 +78,32 @@ export async function openCases(
         where i.tenant_id = ${tx.tenantId} and i.connection_id = ${connectionId} and i.anchor = r.anchor and i.kind = r.kind
           and i.status = 'ignored' and i.reason = r.reason and i.details is not distinct from r.details)
     on conflict (tenant_id, connection_id, anchor, kind) where status = 'open' and anchor is not null
-      do update set reason = excluded.reason, details = excluded.details where cases.details is distinct from excluded.details`;
+      do update set reason = excluded.reason, details = excluded.details where cases.details is distinct from excluded.details
+    returning id as "caseId", kind, subject, reason, (xmax = 0) as "isNew"`;
+  await tellOfCases(
+    tx,
+    { connectionId, runId },
+    opened.filter(({ isNew }) => isNew).map(({ caseId, kind, subject, reason }) => ({ caseId, kind, subject, reason })),
+  );
+}
+
+type OpenedCase = {
+  readonly caseId: string;
+  readonly kind: CaseKind;
+  readonly subject: string;
+  readonly reason: string;
+};
+
+const mostTold = 20;
+
+/** One message for those that came together: a push opens one, the first run of a directory perhaps hundreds. */
+async function tellOfCases(
+  tx: TenantTx,
+  scope: { readonly connectionId: ConnectionId; readonly runId: RunId },
+  opened: readonly OpenedCase[],
+): Promise<void> {
+  if (opened.length === 0) return;
+  await enqueue(tx, 'cases.opened', { ...scope, count: opened.length, cases: opened.slice(0, mostTold) });
 }
 
 function caseKindOf(row: Change): CaseKind {
