@@ -27,6 +27,7 @@ export { addRuleGrants, removeRuleGrants, type GrantChange } from './rule-grants
 export type { Authenticated, Refused, ScimPrincipal } from './authenticate.ts';
 export type { TokenAnswer, TokenRequest } from './client-credentials.ts';
 export type { Exclusion } from './exclusions-store.ts';
+export { forgetUsers } from './forget-users.ts';
 export type { ExclusionInput } from './exclusions.ts';
 export type { GrantInput, GrantKey, GrantOutcome, RevokeInput, RevokeOutcome } from './grants.ts';
 export { giveManualGrantUnchecked } from './grants.ts';

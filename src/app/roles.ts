@@ -5,7 +5,13 @@ import type { Lifecycle } from '../platform/lifecycle.ts';
 import type { Metrics } from '../platform/metrics.ts';
 import type { Secret } from '../platform/secrets.ts';
 import { listen } from '../platform/http-server.ts';
-import { createScheduledRuns, pruneHistory, setNextSlots, sweepStages } from '../reconciliation/reconciliation.ts';
+import {
+  createScheduledRuns,
+  pruneHistory,
+  purgeRemovedUsers,
+  setNextSlots,
+  sweepStages,
+} from '../reconciliation/reconciliation.ts';
 import { createSchedule, dispatchRun, openRunQueue, startWorker, type PeriodicJob } from '../schedule/schedule.ts';
 import { createRequestLog, deleteOldRequests } from '../scim/scim.ts';
 import { createApi } from './api.ts';
@@ -137,6 +143,13 @@ function cleaningJobs({ clock, access }: Rooms, db: Db, config: Config): Periodi
       everyMs: 3_600_000,
       run: async (signal) => {
         await pruneHistory({ db, now: () => clock.now() }, config.history.keepDays, signal);
+      },
+    },
+    {
+      name: 'purge of removed users',
+      everyMs: 3_600_000,
+      run: async (signal) => {
+        await purgeRemovedUsers({ db }, config.history.keepDays, signal);
       },
     },
     {

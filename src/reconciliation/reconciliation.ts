@@ -58,6 +58,7 @@ export type { Approval, Approved } from './run/approvals.ts';
 export type { RunRequest } from './run/requests.ts';
 export type { ExecuteOptions, Progress, RunDeps } from './run/run.ts';
 export type { HistoryRow } from './run/history.ts';
+export { purgeRemovedUsers } from './purge/purge.ts';
 export { pruneHistory } from './run/retention.ts';
 export type { Stopped } from './run/stop-run.ts';
 export type { RunFilter, RunSummary } from './run/runs-store.ts';
