@@ -19,7 +19,7 @@ import { play } from './play.ts';
 
 const database = useDatabase();
 const seed = Number(process.env['ROLLCALL_SEED'] ?? 20_261_122);
-const timeoutMs = 20 * 60_000;
+const timeoutMs = 30 * 60_000;
 
 const kept = JSON.parse(readFileSync(join(import.meta.dirname, 'kept-histories.json'), 'utf8')) as {
   readonly why: string;

@@ -247,9 +247,9 @@ test(
         undone += 1;
         await check(engine, run, how, before);
       }),
-      { seed: 20_261_122, numRuns: scale(10, 300), endOnFailure: true },
+      { seed: 20_261_122, numRuns: scale(10, 240), endOnFailure: true },
     );
     expect(undone).toBeGreaterThan(scale(5, 100));
   },
-  scale(90_000, 1_500_000),
+  scale(90_000, 2_400_000),
 );
