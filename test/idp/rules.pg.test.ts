@@ -127,6 +127,30 @@ describe('rule 4: members that are not there', () => {
   });
 });
 
+describe('rule 1: a user who was deleted', () => {
+  it('is 404 at once, and comes back under a new id as the same user of the portal, by externalId, then by userName', async () => {
+    const client = await server.connect();
+    const at = (name: string) => `${name}@${client.tenant.builtInDomain}`;
+    const first = await createUser(client, at('ann'), { externalId: 'E1' });
+    const before = await portalOf(client, first);
+    expect((await client.send('DELETE', `/Users/${first}`)).status).toBe(204);
+    expect((await client.send('GET', `/Users/${first}`)).status).toBe(404);
+    expect((await client.send('DELETE', `/Users/${first}`)).status).toBe(404);
+    const second = await createUser(client, at('ann.married'), { externalId: 'E1' });
+    expect(second).not.toBe(first);
+    expect(await portalOf(client, second)).toMatchObject({
+      userId: before['userId'],
+      state: 'linked',
+      effectiveActive: true,
+    });
+    await client.send('DELETE', `/Users/${second}`);
+    const third = await createUser(client, at('ann.married'), { externalId: 'E2' });
+    expect(await portalOf(client, third)).toMatchObject({ userId: before['userId'], state: 'linked' });
+    const other = await createUser(client, at('bob'), { externalId: 'E3' });
+    expect((await portalOf(client, other))['userId']).not.toBe(before['userId']);
+  });
+});
+
 describe('rule 1: a userName or externalId that is taken', () => {
   it('is a 409 that says which of both it is, who has it, and that case does not tell names apart', async () => {
     const client = await server.connect();

@@ -85,6 +85,13 @@ export const mirrorObjects = pgTable(
     uniqueIndex('mirror_objects_pushed_external_id')
       .on(t.tenantId, t.connectionId, t.kind, t.externalId)
       .where(sql`is_pushed and deleted_at is null`),
+    // who was deleted by a push and comes back under a new id
+    index('mirror_objects_pushed_gone_user_name')
+      .on(t.tenantId, t.connectionId, t.userNameKey)
+      .where(sql`is_pushed and deleted_at is not null`),
+    index('mirror_objects_pushed_gone_external_id')
+      .on(t.tenantId, t.connectionId, t.externalId)
+      .where(sql`is_pushed and deleted_at is not null`),
     index().on(t.tenantId, t.connectionId, t.emailKey),
     index().on(t.tenantId, t.connectionId, t.kind, t.displayNameKey),
     index('mirror_objects_gone')

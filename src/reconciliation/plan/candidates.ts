@@ -20,7 +20,10 @@ type CandidateRow = Omit<Candidate, 'rule' | 'isReview'> & { readonly anchor: st
  */
 export async function selectCandidates(tx: TenantTx, query: CandidateQuery): Promise<Map<string, Candidate[]>> {
   const candidates = new Map<string, Candidate[]>();
-  const [first, ...more] = query.rules.map((rule, ord) => foundBy(tx, query, rule, ord));
+  const [first, ...more] = [
+    ...returning.map((rule) => foundAmongGone(tx, query, rule)),
+    ...query.rules.map((rule, ord) => foundBy(tx, query, rule, ord)),
+  ];
   if (first === undefined || query.anchors.length === 0) return candidates;
   const found = more.reduce((sum, rule) => tx.sql`${sum} union all ${rule}`, first);
   const rows = await tx.sql<CandidateRow[]>`
@@ -33,7 +36,7 @@ export async function selectCandidates(tx: TenantTx, query: CandidateQuery): Pro
     order by f.anchor, f.ord, u.id`;
   const ordOf = new Map<string, number>();
   for (const { anchor, ord, ...candidate } of rows) {
-    const rule = query.rules[ord];
+    const rule = returning.find((one) => one.ord === ord) ?? query.rules[ord];
     if (rule === undefined || (ordOf.get(anchor) ?? ord) !== ord) continue;
     ordOf.set(anchor, ord);
     const known = candidates.get(anchor) ?? [];
@@ -48,6 +51,7 @@ export function faultBefore(
   mapped: Attributes,
   found: Candidate | undefined,
 ): string | null {
+  if (returning.some((rule) => rule.label === found?.rule)) return null;
   for (const rule of rules) {
     if (found !== undefined && rule.label === found.rule) return null;
     const fault = rule.expression === null ? null : (mapped[faultOfExpression(rule.expression)] ?? null);
@@ -70,6 +74,37 @@ const userColumns: Readonly<Record<string, string>> = {
   email: 'u.email_key',
   employeeId: 'u.employee_id_key',
 };
+
+/**
+ * Before all rules: who was pushed over this connection before, was deleted and is pushed again has a new anchor, and is
+ * the user the old one was linked to: by externalId, which identity providers never give to another, then by userName.
+ */
+const returning = [
+  { ord: -2, column: 'external_id', label: 'former_external_id', isReview: false },
+  { ord: -1, column: 'user_name_key', label: 'former_user_name', isReview: false },
+] as const;
+
+/** The latest one with this key. Whoever is linked to a live object of this connection meanwhile did not come back. */
+function foundAmongGone({ sql, tenantId }: TenantTx, query: CandidateQuery, rule: (typeof returning)[number]) {
+  const column = (alias: string) => sql(`${alias}.${rule.column}`);
+  return sql`
+    select m.anchor, ${rule.ord}::int as ord, gone.user_id as id, false as is_taken
+    from mirror_objects m
+    cross join lateral (
+      select l.user_id from mirror_objects t
+      join links l on l.tenant_id = t.tenant_id and l.connection_id = t.connection_id and l.anchor = t.anchor
+      where t.tenant_id = m.tenant_id and t.connection_id = m.connection_id and t.kind = 'user' and t.is_pushed
+        and t.deleted_at is not null and ${column('t')} = ${column('m')} and l.user_id is not null
+      order by t.deleted_at desc limit 1) gone
+    join users u on u.tenant_id = m.tenant_id and u.id = gone.user_id and u.status <> 'removed'
+    where m.tenant_id = ${tenantId} and m.connection_id = ${query.connectionId} and m.kind = 'user' and m.is_pushed
+      and m.anchor = any(${query.anchors as string[]})
+      and not exists (
+        select 1 from links l
+        join mirror_objects o on o.tenant_id = l.tenant_id and o.connection_id = l.connection_id and o.kind = 'user' and o.anchor = l.anchor
+        where l.tenant_id = m.tenant_id and l.connection_id = m.connection_id and l.user_id = u.id and o.deleted_at is null
+          and l.state in ('linked', 'missing', 'held'))`;
+}
 
 /** What one rule finds: (anchor, ord, id, is_taken). */
 function foundBy(tx: TenantTx, query: CandidateQuery, rule: CorrelationRule, ord: number) {

@@ -1,0 +1,2 @@
+CREATE INDEX "mirror_objects_pushed_gone_user_name" ON "mirror_objects" USING btree ("tenant_id","connection_id","user_name_key") WHERE is_pushed and deleted_at is not null;--> statement-breakpoint
+CREATE INDEX "mirror_objects_pushed_gone_external_id" ON "mirror_objects" USING btree ("tenant_id","connection_id","external_id") WHERE is_pushed and deleted_at is not null;
