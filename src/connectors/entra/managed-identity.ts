@@ -7,6 +7,7 @@
  * session's channel. The tenant's dialer has no say either: the address comes from the operator's host, not from a
  * connection, and is a private one by nature.
  */
+import { isIPv4 } from 'node:net';
 import { AuthError, LogLevel, ManagedIdentityApplication } from '@azure/msal-node';
 import type { INetworkModule, NetworkRequestOptions, NetworkResponse } from '@azure/msal-node';
 import { RollcallError, isRollcallError } from '../../core/errors.ts';
@@ -34,12 +35,35 @@ function hostFailure(cause: unknown): AuthError {
   return error;
 }
 
+/**
+ * Where such endpoints are: on the machine itself, or at a link-local address of its own network: the metadata service of a
+ * virtual machine at 169.254.169.254 (Azure documentation, "How to use managed identities on an Azure VM"), App Service,
+ * Container Apps and Arc at loopback or link-local ones. Nothing else is ever asked for a token.
+ */
+export function isHostEndpoint(address: string): boolean {
+  const url = URL.parse(address);
+  if (url === null || (url.protocol !== 'http:' && url.protocol !== 'https:')) return false;
+  const { hostname } = url;
+  return (
+    hostname === 'localhost' || hostname === '[::1]' || (isIPv4(hostname) && /^(?:127\.|169\.254\.)/.test(hostname))
+  );
+}
+
+function requireHostEndpoint(address: string): void {
+  if (isHostEndpoint(address)) return;
+  throw new RollcallError('directory_auth', 'The managed identity endpoint of this machine is not on this machine.', {
+    raw: URL.parse(address)?.host ?? 'no address',
+    remedy: 'The operator has to check IDENTITY_ENDPOINT and the other variables that name the endpoint.',
+  });
+}
+
 async function askHost<T>(
   url: string,
   method: 'GET' | 'POST',
   options: NetworkRequestOptions = {},
 ): Promise<NetworkResponse<T>> {
   try {
+    requireHostEndpoint(url);
     const response = await fetch(url, {
       method,
       redirect: 'error',

@@ -4,7 +4,15 @@
  */
 import { adviceOf, RollcallError } from '../../core/errors.ts';
 import type { TestStep } from '../contract/contract.ts';
-import { checkName, checkPort, describeCapabilities, describeClock, describeTls, ok } from './check-server.ts';
+import {
+  checkName,
+  checkPort,
+  describeCapabilities,
+  describeClock,
+  describeTls,
+  ok,
+  suggestedBases,
+} from './check-server.ts';
 import type { Outcome } from './check-server.ts';
 import {
   checkDeletions,
@@ -14,7 +22,7 @@ import {
   checkUsers,
   describePaging,
 } from './check-reading.ts';
-import { bindSession, describeDirectory, fetchRootDse, openSession } from './directory.ts';
+import { baseMissing, bindSession, describeDirectory, fetchRootDse, openSession } from './directory.ts';
 import type { Access, LdapDeps } from './directory.ts';
 import type { ReadOptions } from './objects.ts';
 import type { LdapSession } from './session.ts';
@@ -40,6 +48,8 @@ export async function* checkDirectory(deps: LdapDeps, request: CheckRequest): As
     const { settings } = request;
     const directory = describeDirectory(session, await fetchRootDse(session, settings), settings);
     yield { step, ...describeCapabilities(directory) };
+    step = 'read_users';
+    if (settings.baseDn === '') throw baseMissing(suggestedBases(directory.rootDse));
     const { pageSize, readGroups, userNameAttribute, lockedAccounts } = settings;
     const { attributes } = request;
     const options = { directory, pageSize, readGroups, userNameAttribute, lockedAccounts, attributes, now };

@@ -106,6 +106,7 @@ export function describeDirectory(session: LdapSession, rootDse: RootDse, settin
 
 /** Connects, binds, asks what the server is; the caller closes `session`. */
 export async function openDirectory(deps: LdapDeps, access: Access): Promise<Directory> {
+  if (access.settings.baseDn === '') throw baseMissing([]);
   const session = await openSession(deps, access);
   try {
     await bindSession(session, access);
@@ -124,5 +125,14 @@ export function withNamingContexts(error: unknown, { namingContexts }: RootDse):
     remedy: `Check the base DN; this server holds: ${namingContexts.join('; ')}.`,
     ...(error.raw === undefined ? {} : { raw: error.raw }),
     details: { ...error.details, namingContexts },
+  });
+}
+
+/** An empty base would be the root of the server, which on some means everything they hold. */
+export function baseMissing(suggested: readonly string[]): RollcallError {
+  const where = suggested.length === 0 ? 'Run the connection test: it names them' : `Here: ${suggested.join('; ')}`;
+  return new RollcallError('directory_not_found', 'The connection does not say yet below which entry its users are.', {
+    remedy: `Set baseDn to one of the base DNs of the server, or to an entry below it. ${where}.`,
+    raw: 'baseDn is empty',
   });
 }

@@ -208,6 +208,20 @@ describe('OpenLDAP', () => {
     });
   });
 
+  test('before a base DN is typed, the test names the ones the server holds, and no read begins', async () => {
+    const found = await steps({ baseDn: '' });
+    expect(found.find(({ step }) => step === 'capabilities')?.facts).toMatchObject({
+      vendor: 'openldap',
+      suggestedBaseDns: [server.baseDn],
+    });
+    expect(found.at(-1)).toMatchObject({ step: 'read_users', outcome: 'failed' });
+    expect(found.at(-1)?.message).toContain(server.baseDn);
+    await expect(readAll(fixture({ baseDn: '' }))).rejects.toMatchObject({
+      code: 'directory_not_found',
+      raw: 'baseDn is empty',
+    });
+  });
+
   test('a base of another server gives a referral-free, plain not-found', async () => {
     expect((await failure({ baseDn: 'dc=other,dc=test' })).facts).toMatchObject({ code: 'directory_not_found' });
   });

@@ -64,7 +64,13 @@ export const ldapSettings = z.strictObject({
     ),
   tlsServerName: z.string().min(1).optional().describe('Name the certificate must carry, if it is not the host.'),
   bindDn: z.string().trim().min(1).describe('Who signs in: a DN, or in Active Directory also user@domain.'),
-  baseDn: distinguishedName.describe('Users are read at and below this entry.'),
+  baseDn: z
+    .string()
+    .trim()
+    .max(4_096)
+    .describe(
+      'Users are read at and below this entry. Left empty, the connection test names the ones the server holds.',
+    ),
   groupBaseDn: distinguishedName
     .optional()
     .describe('Groups are read at and below this entry; the base DN unless given.'),
