@@ -16,23 +16,12 @@ import { createEndpoints, type Endpoint, type EndpointDeps } from './endpoints.t
 import { isMethod, readQuery } from './http.ts';
 import { isRecord, type JsonObject } from './json.ts';
 import type { Handler } from './request.ts';
+import type { RequestEntry } from './request-log.ts';
 import { answerError } from './scim-error.ts';
 
-export type ScimRequestView = {
-  readonly id: string;
-  readonly connectionId: ConnectionId;
-  readonly at: string;
-  readonly tokenId: string | null;
-  readonly method: string;
-  readonly path: string;
-  readonly status: number;
-  readonly scimType: string | null;
-  readonly reason: string | null;
-  readonly durationMs: number;
-  readonly clientAddress: string | null;
-  readonly userAgent: string | null;
+/** An entry of the request log, as its admin sees it. */
+export type ScimRequestView = Omit<RequestEntry, 'tenantId' | 'body'> & {
   readonly body: Record<string, unknown> | null;
-  readonly bodyBytes: number;
   /** What it left to a person. */
   readonly disputes: Dispute[];
 };

@@ -2,6 +2,7 @@
  * What a request wants of a group's members, without reading them: a sequence of adds, removes and replaces folded
  * into one change. SCIM ids are lower-case UUIDs of ours; anything else can never become a member.
  */
+import { RollcallError } from '../core/errors.ts';
 import { isUuid } from '../core/ids.ts';
 import type { Filter } from './filter.ts';
 import { isRecord, readKey, type Json } from './json.ts';
@@ -99,7 +100,7 @@ export class MemberChange {
 
   #guardSize(): void {
     if (this.#add.size + this.#remove.size > maxMembers) {
-      throw badRequest('tooMany', `A request changes at most ${maxMembers} members.`);
+      throw new RollcallError('too_large', `A request changes at most ${maxMembers} members; split it.`);
     }
   }
 }

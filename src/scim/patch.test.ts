@@ -234,6 +234,18 @@ describe('rule 7: PATCH of a group', () => {
     expect(patched.document['displayName']).toBe('New');
   });
 
+  it('changes at most 200,000 members: more is 413', () => {
+    const ids = Array.from({ length: 200_001 }, (_, n) => ({
+      value: `0190a000-0000-7000-8000-${String(n).padStart(12, '0')}`,
+    }));
+    expect(() => change({ op: 'replace', path: 'members', value: ids })).toThrow(
+      expect.objectContaining({ code: 'too_large', httpStatus: 413 }),
+    );
+    expect(change({ op: 'replace', path: 'members', value: ids.slice(1) })).toMatchObject({
+      replace: expect.any(Array),
+    });
+  });
+
   it('replaces, then goes on from there', () => {
     expect(
       change(
