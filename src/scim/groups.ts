@@ -153,13 +153,15 @@ async function changeMembers(
   if (members.namesReplacement && 'replace' in result) await guardReplacement(tx, request, anchor, result.replace);
   const isStrict = readSettings(request.settings).strictMembers;
   if (isStrict && members.foreign.size > 0) throw unknownMembers(members.foreign.size, [...members.foreign]);
-  // asked in the same breath as the change, unless the answer decides about it
-  const asked = findUnknown(tx, request.context, 'replace' in result ? result.replace : result.add);
-  if (isStrict) await refuseUnknown(asked);
-  const [{ added, removed }, { count, examples }] = await Promise.all([
+  if (isStrict)
+    await refuseUnknown(findUnknown(tx, request.context, 'replace' in result ? result.replace : result.add));
+  // of a whole group only those are asked for who came: whoever was in it before was told of before
+  const asked = 'replace' in result || isStrict ? null : findUnknown(tx, request.context, result.add);
+  const [{ added, removed, came }, known] = await Promise.all([
     pushes.changeMembers(tx, request.context, anchor, result),
     asked,
   ]);
+  const { count, examples } = known ?? (await findUnknown(tx, request.context, isStrict ? [] : came));
   if (count > 0) {
     request.note(`${count} members are not there yet and join when they arrive, e.g. "${examples[0] ?? ''}".`);
   }
@@ -177,6 +179,8 @@ function unknownMembers(count: number, examples: readonly string[]): RollcallErr
   return badRequest('invalidValue', `${count} members are not known in this connection, e.g. ${named.join(', ')}.`);
 }
 
+const firstAsked = 100;
+
 /**
  * A full replacement in which nobody is known is a mistake of the client (ids of another directory), not a wish to
  * empty the group: 400 unless the group is empty anyway (scim.md rule 4).
@@ -187,8 +191,11 @@ async function guardReplacement(
   anchor: string,
   ids: readonly string[],
 ): Promise<void> {
-  const facts = await readMemberFacts(tx, request.context, anchor, ids);
-  if (facts.isAnyKnown || !facts.hasMembers) return;
+  // where the client is right, the first ones say so
+  const some = await readMemberFacts(tx, request.context, anchor, ids.slice(0, firstAsked));
+  if (some.isAnyKnown || !some.hasMembers) return;
+  const all = await readMemberFacts(tx, request.context, anchor, ids);
+  if (all.isAnyKnown) return;
   throw badRequest('invalidValue', 'None of the members is known in this connection; the group was left as it is.');
 }
 

@@ -11,12 +11,15 @@ export type Sandbox = {
   readonly apiUrl: string;
   readonly adminToken: string;
   readonly databaseUrl: string;
+  /** With --tenants. */
+  readonly tenants?: readonly { readonly scimUrl: string; readonly scimToken: string }[];
   /** SIGTERM; resolves when it has removed everything and ended. */
   stop(): Promise<void>;
 };
 
 const root = join(import.meta.dirname, '..', '..');
-const startTimeoutMs = 600_000;
+/** One million people take minutes. */
+const startTimeoutMs = 3_600_000;
 
 export async function startSandbox(args: readonly string[]): Promise<Sandbox> {
   const child = spawn(process.execPath, [...process.execArgv, join(root, 'test/sandbox/main.ts'), ...args], {

@@ -82,18 +82,18 @@ async function changeMembers(
     readonly remove?: readonly string[];
     readonly replace?: readonly string[];
   },
-): Promise<{ added: number; removed: number; version: number; updatedAt: string }> {
+): Promise<{ added: number; removed: number; came: string[]; version: number; updatedAt: string }> {
   const removed =
     change.replace === undefined
       ? await sql`delete from mirror_edges where connection_id = ${connectionId} and group_anchor = ${group}
           and member_anchor in (select jsonb_array_elements_text(${JSON.stringify(change.remove ?? [])}::jsonb))`
       : await sql`delete from mirror_edges where connection_id = ${connectionId} and group_anchor = ${group}
           and member_anchor not in (select jsonb_array_elements_text(${JSON.stringify(change.replace)}::jsonb))`;
-  const added = await sql`
+  const added = await sql<{ id: string }[]>`
     insert into mirror_edges (tenant_id, connection_id, group_anchor, member_anchor)
     select ${tenantId}, ${connectionId}, ${group}, id
     from jsonb_array_elements_text(${JSON.stringify(change.replace ?? change.add ?? [])}::jsonb) as ids(id)
-    on conflict do nothing`;
+    on conflict do nothing returning member_anchor as id`;
   const [row] = await sql<Row[]>`
     update mirror_objects set version = version + ${added.count + removed.count > 0 ? 1 : 0}::int, updated_at = now()
     where connection_id = ${connectionId} and kind = 'group' and anchor = ${group}
@@ -101,6 +101,7 @@ async function changeMembers(
   return {
     added: added.count,
     removed: removed.count,
+    came: added.map(({ id }) => id),
     version: Number(row?.version),
     updatedAt: row?.updated_at ?? '',
   };

@@ -31,7 +31,10 @@ export async function preload(db: Db, options: Preload, tell: (text: string) => 
     await db.tenant(tenantId, (tx) => insertUsers(tx, options, first, last));
     tell(`${last.toLocaleString('en-US')} of ${users.toLocaleString('en-US')} users`);
   }
-  // a load that begins before autovacuum comes by would be planned as if the tables were empty
+}
+
+/** Once all is filled: a load that begins before autovacuum comes by would be planned as if the tables were empty. */
+export async function analyzePreloaded(db: Db): Promise<void> {
   await analyzeTables(db.stage, ['mirror_objects', 'mirror_edges', 'links', 'users', 'grants', 'memberships']);
 }
 

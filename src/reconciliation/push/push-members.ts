@@ -14,6 +14,8 @@ export type MembersChanged = {
   readonly removed: number;
   readonly version: number;
   readonly updatedAt: string;
+  /** Those who are new in it. */
+  readonly came: readonly string[];
   /** Members whose membership changed. */
   readonly touched: readonly string[];
 };
@@ -36,6 +38,11 @@ export async function writeEdges(
     ), come as (
       insert into mirror_edges (tenant_id, connection_id, group_anchor, member_anchor)
       select ${tx.tenantId}::uuid, ${connectionId}::uuid, ${groupAnchor}::text, anchor from unnest(${wanted as string[]}::text[]) as w(anchor)
+      -- of a whole group named anew almost all are there: asked in one pass, not tried one by one
+      where ${change.replace === undefined} or not exists (
+        select 1 from mirror_edges e
+        where e.tenant_id = ${tx.tenantId} and e.connection_id = ${connectionId} and e.group_anchor = ${groupAnchor}
+          and e.member_anchor = w.anchor collate "C")
       order by anchor
       on conflict do nothing
       returning member_anchor as anchor
@@ -49,7 +56,13 @@ export async function writeEdges(
     returning version::int as version, updated_at as "updatedAt", removed, added`;
   if (row === undefined) throw new RollcallError('not_found', `There is no group ${groupAnchor} in this connection.`);
   const { added, removed, ...group } = row;
-  return { added: added.length, removed: removed.length, ...group, touched: [...new Set([...removed, ...added])] };
+  return {
+    added: added.length,
+    removed: removed.length,
+    ...group,
+    came: added,
+    touched: [...new Set([...removed, ...added])],
+  };
 }
 
 type Row = {

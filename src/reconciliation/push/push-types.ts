@@ -70,6 +70,8 @@ export type Pushes = {
   ): Promise<{
     readonly added: number;
     readonly removed: number;
+    /** Those who were not in it before. */
+    readonly came: readonly string[];
     readonly version: number;
     readonly updatedAt: string;
   }>;
