@@ -8,12 +8,14 @@ import { z } from 'zod';
 import type { Clock } from '../platform/clock.ts';
 import { badRequest } from './scim-error.ts';
 
-/** What a cursor stands behind; `key` is the sort key of that object, null where it has none or nothing is sorted. */
+/** What a cursor stands behind, or before where it leads back; `key` is the sort key of that object, null where it has none or nothing is sorted. */
 export type CursorPlace = {
   readonly anchor: string;
   readonly key: string | null;
   /** The total as the first page counted it: a client that pages sees one number. */
   readonly total: number;
+  /** Of a `previousCursor`. */
+  readonly isBackward?: true;
 };
 
 export type Cursors = {
@@ -29,29 +31,29 @@ const maxLength = 4_000;
 const ivBytes = 12;
 const tagBytes = 16;
 
-const sealed = z.tuple([z.number(), z.string(), z.string().nullable(), z.number()]);
+const sealed = z.tuple([z.number(), z.string(), z.string().nullable(), z.number(), z.boolean()]);
 
 export function createCursors(pepper: Buffer, clock: Pick<Clock, 'now'>): Cursors {
   const key = Buffer.from(hkdfSync('sha256', pepper, '', 'rollcall scim cursor', 32));
   const nowSeconds = () => Math.floor(clock.now().getTime() / 1_000);
   return {
-    seal: (query, { anchor, key: sortKey, total }) => {
+    seal: (query, { anchor, key: sortKey, total, isBackward = false }) => {
       const iv = randomBytes(ivBytes);
       const cipher = createCipheriv('aes-256-gcm', key, iv).setAAD(additionalData(query));
-      const plain = JSON.stringify([nowSeconds() + cursorTimeoutSeconds, anchor, sortKey, total]);
+      const plain = JSON.stringify([nowSeconds() + cursorTimeoutSeconds, anchor, sortKey, total, isBackward]);
       const data = Buffer.concat([cipher.update(plain, 'utf8'), cipher.final()]);
       // base64url has only characters that RFC 3986 calls unreserved, as RFC 9865 section 2 asks
       return Buffer.concat([iv, cipher.getAuthTag(), data]).toString('base64url');
     },
     open: (query, text) => {
-      const [expiresAt, anchor, sortKey, total] = decrypt(key, additionalData(query), text);
+      const [expiresAt, anchor, sortKey, total, isBackward] = decrypt(key, additionalData(query), text);
       if (expiresAt < nowSeconds()) {
         throw badRequest(
           'expiredCursor',
           `The cursor is older than ${cursorTimeoutSeconds} seconds; start again with an empty one.`,
         );
       }
-      return { anchor, key: sortKey, total };
+      return { anchor, key: sortKey, total, ...(isBackward ? { isBackward } : {}) };
     },
   };
 }

@@ -1,6 +1,6 @@
 /** Lists and filters of one resource type (RFC 7644 sections 3.4.2 and 3.4.3), paged by index or by cursor (RFC 9865). */
 import type { Db, TenantTx } from '../db/db.ts';
-import type { Cursors } from './cursors.ts';
+import type { CursorPlace, Cursors } from './cursors.ts';
 import { filterSql, type Fragment } from './filter-sql.ts';
 import type { JsonObject } from './json.ts';
 import type { ListMarks } from './list-marks.ts';
@@ -11,7 +11,7 @@ import { shows } from './projection.ts';
 import type { Handler, ScimRequest } from './request.ts';
 import { printPath, type ResourceModel } from './schema-model.ts';
 import type { SharedReads } from './shared-reads.ts';
-import { behindSql, orderSql, sortKey, type SortKey } from './sort-sql.ts';
+import { backwardSql, beforeSql, behindSql, orderSql, sortKey, type SortKey } from './sort-sql.ts';
 import { countObjects, readPage, type StoredObject } from './store.ts';
 import { limitByMembers } from './members-store.ts';
 import type { Walks } from './walks.ts';
@@ -37,7 +37,12 @@ type Reading = {
   readonly sort: SortKey | null;
 };
 
-type Page = { readonly total: number; readonly objects: readonly StoredObject[]; readonly nextCursor: string | null };
+type Page = {
+  readonly total: number;
+  readonly objects: readonly StoredObject[];
+  readonly nextCursor: string | null;
+  readonly previousCursor?: string | null;
+};
 
 export function createList(deps: ListDeps, modelOf: (settings: ScimRequest['settings']) => ResourceModel): Handler {
   return async (request) => {
@@ -54,7 +59,7 @@ export function createList(deps: ListDeps, modelOf: (settings: ScimRequest['sett
     const body =
       query.cursor === null
         ? listResponse(resources, page.total, query.startIndex)
-        : cursorResponse(resources, page.total, page.nextCursor);
+        : cursorResponse(resources, page.total, page.nextCursor, page.previousCursor);
     return { status: 200, body };
   };
 }
@@ -78,13 +83,19 @@ export function listResponse(resources: JsonObject[], total: number, startIndex:
   };
 }
 
-/** RFC 9865 section 2: no `nextCursor` means that this is the last page. */
-export function cursorResponse(resources: JsonObject[], total: number, nextCursor: string | null): JsonObject {
+/** RFC 9865 section 2: no `nextCursor` means that this is the last page, no `previousCursor` that it is the first. */
+export function cursorResponse(
+  resources: JsonObject[],
+  total: number,
+  nextCursor: string | null,
+  previousCursor: string | null = null,
+): JsonObject {
   return {
     schemas: [listUrn],
     totalResults: total,
     itemsPerPage: resources.length,
     ...(nextCursor === null ? {} : { nextCursor }),
+    ...(previousCursor === null ? {} : { previousCursor }),
     Resources: resources,
   };
 }
@@ -95,6 +106,7 @@ async function readByCursor(reading: Reading, text: string): Promise<Page> {
   const { tx, deps, query, where, sort } = reading;
   const name = nameOf(reading);
   const last = text === '' ? null : deps.cursors.open(name, text);
+  if (last?.isBackward === true) return readBackward(reading, last);
   const behind =
     last === null
       ? null
@@ -112,9 +124,45 @@ async function readByCursor(reading: Reading, text: string): Promise<Page> {
   const isLast = found.length <= query.count && !isCut;
   const total = last?.total ?? (isLast ? found.length : await countAll(reading));
   const end = objects.at(-1);
-  if (isLast || end === undefined) return { total, objects, nextCursor: null };
-  const key = sort === null ? null : await readKey(reading, sort, end.anchor);
-  return { total, objects, nextCursor: deps.cursors.seal(name, { anchor: end.anchor, key, total }) };
+  const previousCursor = last === null ? null : await sealAt(reading, objects[0], total, true);
+  const nextCursor = isLast ? null : await sealAt(reading, end, total);
+  return { total, objects, nextCursor, previousCursor };
+}
+
+/** The page that ends before this place: read from its end, told from its beginning. */
+async function readBackward(reading: Reading, first: CursorPlace): Promise<Page> {
+  const { tx, query, where, sort } = reading;
+  const before =
+    sort === null ? tx.sql`o.anchor < ${first.anchor}` : beforeSql(tx.sql, sort, query.isDescending, first);
+  const { found, isCut } = await readObjects(reading, {
+    where: both(tx, where, before),
+    afterAnchor: null,
+    offset: 0,
+    limit: query.count + 1,
+    orderBy: backwardSql(tx.sql, sort, query.isDescending),
+  });
+  const objects = found.slice(0, query.count).toReversed();
+  const { total } = first;
+  const isFirst = found.length <= query.count && !isCut;
+  return {
+    total,
+    objects,
+    nextCursor: await sealAt(reading, objects.at(-1), total),
+    previousCursor: isFirst ? null : await sealAt(reading, objects[0], total, true),
+  };
+}
+
+/** A cursor at this object; null where there is none. */
+async function sealAt(
+  reading: Reading,
+  object: StoredObject | undefined,
+  total: number,
+  isBackward = false,
+): Promise<string | null> {
+  if (object === undefined) return null;
+  const { anchor } = object;
+  const key = reading.sort === null ? null : await readKey(reading, reading.sort, anchor);
+  return reading.deps.cursors.seal(nameOf(reading), { anchor, key, total, ...(isBackward ? { isBackward } : {}) });
 }
 
 /** The words a cursor is bound to: everything that says which objects come in which order. */
@@ -217,10 +265,12 @@ async function readObjects(
     readonly afterAnchor: string | null;
     readonly offset: number;
     readonly limit: number;
+    /** Instead of the order that was asked for. */
+    readonly orderBy?: Fragment;
   },
 ): Promise<{ readonly found: readonly StoredObject[]; readonly isCut: boolean }> {
   const isOfMembers = model.kind === 'group' && shows(query.projection, 'members');
-  const orderBy = sort === null ? null : orderSql(tx.sql, sort, query.isDescending);
+  const orderBy = page.orderBy ?? (sort === null ? null : orderSql(tx.sql, sort, query.isDescending));
   const limit = isOfMembers ? await limitByMembers(tx, request.context, model, { ...page, orderBy }) : page.limit;
   const objects = await readPage(tx, request.context, model, {
     ...page,

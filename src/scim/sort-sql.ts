@@ -82,6 +82,33 @@ export function orderSql(sql: Sql, { key }: SortKey, isDescending: boolean): Fra
   return isDescending ? sql`${key} desc nulls first` : sql`${key} asc nulls last`;
 }
 
+/** The same order from its end; what has the same key goes by id, from the end too. Null: by id alone. */
+export function backwardSql(sql: Sql, key: SortKey | null, isDescending: boolean): Fragment {
+  return key === null ? sql`o.anchor desc` : sql`${orderSql(sql, key, !isDescending)}, o.anchor desc`;
+}
+
+/** Everything before (key, anchor) in the order of `orderSql`, then by id. */
+export function beforeSql(
+  sql: Sql,
+  { key, type, isNullable }: SortKey,
+  isDescending: boolean,
+  first: { readonly key: string | null; readonly anchor: string },
+): Fragment {
+  if (first.key === null) {
+    const sameBefore = sql`(${key} is null and o.anchor < ${first.anchor})`;
+    return isDescending ? sameBefore : sql`(${sameBefore} or ${key} is not null)`;
+  }
+  const value = valueOf(sql, type, first.key);
+  const before = isDescending
+    ? sql`(${key} >= ${value} and (${key} > ${value} or o.anchor < ${first.anchor}))`
+    : sql`(${key} <= ${value} and (${key} < ${value} or o.anchor < ${first.anchor}))`;
+  return isNullable && isDescending ? sql`(${before} or ${key} is null)` : before;
+}
+
+function valueOf(sql: Sql, type: SortKey['type'], key: string): Fragment {
+  return type === 'time' ? sql`${key}::timestamptz` : sql`${key}::text collate "C"`;
+}
+
 /** Everything behind (key, anchor) in the order of `orderSql`, then by id. */
 export function behindSql(
   sql: Sql,
@@ -93,7 +120,7 @@ export function behindSql(
     const sameBehind = sql`(${key} is null and o.anchor > ${last.anchor})`;
     return isDescending ? sql`(${sameBehind} or ${key} is not null)` : sameBehind;
   }
-  const value = type === 'time' ? sql`${last.key}::timestamptz` : sql`${last.key}::text collate "C"`;
+  const value = valueOf(sql, type, last.key);
   // the first half is what an index can use
   const behind = isDescending
     ? sql`(${key} <= ${value} and (${key} < ${value} or o.anchor > ${last.anchor}))`

@@ -79,6 +79,35 @@ describe('rule 6: cursors', () => {
     }
   });
 
+  it.each<[string, Query, string]>([
+    ['the order of creation', {}, 'dAcBe'],
+    ['a name, descending', { sortBy: 'userName', sortOrder: 'descending' }, 'edcBA'],
+    ['a time', { sortBy: 'meta.created' }, 'dAcBe'],
+    ['an attribute that some have not', { sortBy: 'title' }, 'dBAce'],
+    ['the same, descending', { sortBy: 'title', sortOrder: 'descending' }, 'ceAdB'],
+    ['a filter', { filter: 'title pr', sortBy: 'userName' }, 'ABd'],
+  ])('lead back page by page as they led on, by %s', async (_name, query, expected) => {
+    for (const count of ['1', '2', '3']) {
+      const read = async (cursor: unknown) => {
+        const { body, ...more } = await client.send('GET', '/Users', {
+          query: { ...query, count, cursor: String(cursor) },
+        });
+        return { ids: idsOf({ body, ...more }), next: body['nextCursor'], previous: body['previousCursor'] };
+      };
+      const pages = [await read('')];
+      expect(pages[0]?.previous).toBeUndefined();
+      for (let next = pages[0]?.next; next !== undefined; next = pages.at(-1)?.next) pages.push(await read(next));
+      expect(pages.flatMap(({ ids: found }) => found)).toEqual(named(expected));
+      const back = [];
+      for (let cursor = pages.at(-1)?.previous; cursor !== undefined; cursor = back[0]?.previous) {
+        back.unshift(await read(cursor));
+      }
+      expect(back.map(({ ids: found }) => found)).toEqual(pages.slice(0, -1).map(({ ids: found }) => found));
+      // and on again from the page that was read backward
+      if (back[0] !== undefined) expect((await read(back[0].next)).ids).toEqual(pages[1]?.ids);
+    }
+  });
+
   it('lose nobody while the client deletes what it has read', async () => {
     const own = await server.connect();
     const all: string[] = [];
