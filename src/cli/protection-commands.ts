@@ -36,6 +36,7 @@ export function addProtectionCommands(users: Command, context: CommandContext): 
       });
     });
   addQuotaHomeCommand(users, context);
+  addEraseCommand(users, context);
 }
 
 type QuotaHomeOptions = { readonly organization?: string; readonly automatic?: true };
@@ -65,6 +66,27 @@ function addQuotaHomeCommand(users: Command, context: CommandContext): void {
         );
         const where = user.quotaHomeId ?? 'the root';
         printObject(context.environment, output, user, `Draws of ${nameOf(user)} count in ${where}.`);
+      });
+    });
+}
+
+/** For a user who is gone for good, before the purge would come; two operators, because nothing brings it back. */
+function addEraseCommand(users: Command, context: CommandContext): void {
+  const { environment, actor } = context;
+  users
+    .command('erase <user>')
+    .description('deletes a suspended or removed user for good, once two operators of the host have asked for it')
+    .requiredOption('--reason <text>', 'stands in the audit')
+    .action(async (reference: string, { reason }: { readonly reason: string }, command: Command) => {
+      await inTenant(context, command, async ({ office, principal, tenantId, output }) => {
+        const { id: userId } = await office.users.find(principal, reference);
+        const erasure = await office.reconciliation.eraseUser({ tenantId, userId, actor, reason });
+        const { name, rows, isDone } = erasure;
+        const what = `${rows.changes} change rows, ${rows.links} links, ${rows.roles} roles, ${rows.exclusions} exclusions`;
+        const words = isDone
+          ? `${name} is erased, with ${what}.`
+          : `Nothing is erased yet. Another operator must repeat this command within 72 hours; then go ${name}, ${what}.`;
+        printObject(environment, output, erasure, words);
       });
     });
 }

@@ -36,6 +36,7 @@ import { approveRun, type Approval, type Approved } from './run/approvals.ts';
 import { watchPushedLeavers } from './push/leaver-watch.ts';
 import { findPushedSince, requestUndo, type UndoRequest } from './undo/undo.ts';
 import { executeRun, type ExecuteOptions, type RunDeps } from './run/run.ts';
+import { eraseUser, type Erasure, type ErasureRequest } from './purge/erase.ts';
 import { exportRun, type ExportFormat } from './run/export.ts';
 import { listHistory, type HistoryFilter, type HistoryRow } from './run/history.ts';
 import type { Stopped } from './run/stop-run.ts';
@@ -58,6 +59,7 @@ export type { Approval, Approved } from './run/approvals.ts';
 export type { RunRequest } from './run/requests.ts';
 export type { ExecuteOptions, Progress, RunDeps } from './run/run.ts';
 export type { HistoryRow } from './run/history.ts';
+export type { Erasure, ErasureRequest } from './purge/erase.ts';
 export { purgeRemovedUsers } from './purge/purge.ts';
 export { pruneHistory } from './run/retention.ts';
 export type { Stopped } from './run/stop-run.ts';
@@ -105,6 +107,8 @@ export type Reconciliation = {
   listHeldLinks(tenantId: TenantId, filter: HeldFilter, limit: number): Promise<HeldLink[]>;
   /** Of one undo or of one user; returns how many, throws not_found for none. */
   releaseLinks(actor: string, tenantId: TenantId, filter: HeldFilter): Promise<number>;
+  /** Purges one user at once, when a second operator says so too. See `Erasure`. */
+  eraseUser(request: ErasureRequest): Promise<Erasure>;
   discardRun(tenantId: TenantId, runId: RunId, actor: string): Promise<void>;
   cancelRun(tenantId: TenantId, runId: RunId, actor: string): Promise<Stopped>;
   listRuns(tenantId: TenantId, filter: RunFilter): Promise<RunSummary[]>;
@@ -161,6 +165,7 @@ export function createReconciliation(deps: RunDeps): Reconciliation {
       db.tenant(tenantId, (tx) => findPushedSince(tx, connectionId, since)),
     listHeldLinks: (tenantId, filter, limit) => listHeldLinks(db, tenantId, filter, limit),
     releaseLinks: (actor, tenantId, filter) => releaseLinks(db, actor, tenantId, filter),
+    eraseUser: (request) => eraseUser(db, request),
     discardRun: (tenantId, runId, actor) => discardRun(db, tenantId, runId, actor),
     cancelRun: (tenantId, runId, actor) => cancelRun(db, tenantId, runId, actor),
     listRuns: (tenantId, filter) => db.tenant(tenantId, (tx) => selectRuns(tx, filter)),

@@ -27,7 +27,7 @@ import {
 
 export { applyUserChanges, type ApplyingRun, type UserChange } from './apply-changes.ts';
 export { moveQuotaHomes, type QuotaHomeChoice } from './quota-home.ts';
-export { deleteRemovedUsers } from './purge-users.ts';
+export { deleteUsers } from './purge-users.ts';
 export { restoreUsers, type UserRestore } from './restore-users.ts';
 export type { NewUser, UserEdit } from './edits.ts';
 export type { StandingChange } from './standing.ts';

@@ -6,8 +6,9 @@
 import { forgetUsers } from '../../access/access.ts';
 import { recordEvent } from '../../audit/audit.ts';
 import type { TenantId, UserId } from '../../core/ids.ts';
+import type { UserStatus } from '../../core/vocabulary.ts';
 import type { Db, TenantTx } from '../../db/db.ts';
-import { deleteRemovedUsers } from '../../users/users.ts';
+import { deleteUsers } from '../../users/users.ts';
 
 const usersAtOnce = 500;
 /** Stands where a name stood. */
@@ -35,10 +36,7 @@ export async function purgeRemovedUsers(
 async function purgeBatch(tx: TenantTx, keepDays: number): Promise<number> {
   const due = await selectDue(tx, keepDays);
   if (due.length === 0) return 0;
-  await blank(tx, due);
-  await tx.sql`delete from links where tenant_id = ${tx.tenantId} and user_id = any(${due as string[]}::uuid[])`;
-  await forgetUsers(tx, due);
-  const purged = await deleteRemovedUsers(tx, due);
+  const purged = await purgeUsers(tx, due, ['removed']);
   await recordEvent(tx, {
     actor: 'system',
     action: 'users.purged',
@@ -46,6 +44,18 @@ async function purgeBatch(tx: TenantTx, keepDays: number): Promise<number> {
     details: { userIds: purged, removedForDays: keepDays },
   });
   return purged.length;
+}
+
+/** Of these users, who are locked, all that says who they are; answers who went: those of this standing. */
+export async function purgeUsers(
+  tx: TenantTx,
+  userIds: readonly UserId[],
+  standings: readonly UserStatus[],
+): Promise<UserId[]> {
+  await blank(tx, userIds);
+  await tx.sql`delete from links where tenant_id = ${tx.tenantId} and user_id = any(${userIds as readonly string[] as string[]}::uuid[])`;
+  await forgetUsers(tx, userIds);
+  return deleteUsers(tx, userIds, standings);
 }
 
 /**
