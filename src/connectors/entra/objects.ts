@@ -6,6 +6,7 @@ import type { JsonObject } from './graph-session.ts';
 import { extensionHolder } from './selection.ts';
 
 /** Sent with each object, but neither attributes nor content. */
+const annotationSign = 0x40;
 const notAttributes = new Set(['id', 'members@delta', 'members', 'manager@delta', 'manager']);
 
 function toAttributeValue(value: unknown): AttributeValue {
@@ -20,8 +21,10 @@ function attributesOf(raw: JsonObject): Record<string, AttributeValue> {
   // not Object.entries: seventeen arrays per user are most of what a read would leave to the garbage collector
   for (const name in raw) {
     const value = raw[name];
-    if (value === null || notAttributes.has(name) || name.startsWith('@')) continue;
-    if (name === extensionHolder && typeof value === 'object' && !Array.isArray(value)) {
+    if (value === null || name.charCodeAt(0) === annotationSign || notAttributes.has(name)) continue;
+    // nearly all values; the others are looked at one by one
+    if (typeof value === 'string') attributes[name] = value;
+    else if (name === extensionHolder && typeof value === 'object' && !Array.isArray(value)) {
       for (const [inner, text] of Object.entries(value ?? {})) {
         if (text !== null) attributes[inner] = toAttributeValue(text);
       }

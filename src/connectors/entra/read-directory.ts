@@ -3,6 +3,7 @@
  * side by side as one stream of events; `complete` comes only after both reached their deltaLink.
  */
 import { RollcallError, isRollcallError } from '../../core/errors.ts';
+import { eventsOf } from '../contract/contract.ts';
 import type { DirectoryEvent, ReadRequest } from '../contract/contract.ts';
 import type { AppRoles } from './app-roles.ts';
 import { openAppRoles } from './app-roles.ts';
@@ -40,14 +41,12 @@ type Read = {
   readonly appRoles: AppRoles | null;
 };
 
-/**
- * One session, and so one token request, per read: nothing is kept between reads, so a changed secret counts at once.
- * One generator for all of it, because each further one that hands events on would cost as much as making them.
- */
-export async function* readDirectory(
-  dependencies: EntraDependencies,
-  request: Request,
-): AsyncGenerator<DirectoryEvent> {
+export function readDirectory(dependencies: EntraDependencies, request: Request): AsyncIterable<DirectoryEvent> {
+  return eventsOf(readBatches(dependencies, request), request.signal);
+}
+
+/** One session, and so one token request, per read: nothing is kept between reads, so a changed secret counts at once. */
+async function* readBatches(dependencies: EntraDependencies, request: Request): AsyncGenerator<Batch, void> {
   // the caller's own signal: an aborted read must not complete, even when everything has arrived by then
   const { settings, signal } = request;
   signal.throwIfAborted();
@@ -55,7 +54,7 @@ export async function* readDirectory(
   const now = dependencies.clock.now();
   const from = whereFrom(request, selection, now);
   if (typeof from === 'string') {
-    yield { type: 'reset', reason: from };
+    yield [{ type: 'reset', reason: from }];
     return;
   }
   const stopper = new AbortController();
@@ -84,23 +83,20 @@ export async function* readDirectory(
           links = next.value;
           break;
         }
-        for (const event of next.value) {
-          signal.throwIfAborted();
-          if (event.type === 'upsert' && event.object.kind === 'user') usersSeen += 1;
-          yield event;
-        }
+        for (const event of next.value) if (event.type === 'upsert' && event.object.kind === 'user') usersSeen += 1;
+        yield next.value;
       }
     } finally {
       // when our reader leaves early, the requests under way have to end
       await rounds.return([]);
     }
-    yield* afterwards(read);
-    if (from === null) yield* await compareCounts(session, usersSeen);
+    for await (const event of afterwards(read)) yield [event];
+    if (from === null) yield await compareCounts(session, usersSeen);
     signal.throwIfAborted();
-    yield { type: 'complete', mode: from === null ? 'full' : 'delta', cursor: cursorOf(read, links) };
+    yield [{ type: 'complete', mode: from === null ? 'full' : 'delta', cursor: cursorOf(read, links) }];
   } catch (error) {
     if (from === null || !isRollcallError(error, 'directory_history_lost')) throw error;
-    yield { type: 'reset', reason: error.message };
+    yield [{ type: 'reset', reason: error.message }];
   } finally {
     stop();
     session.close();
