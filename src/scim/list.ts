@@ -48,8 +48,7 @@ export function createList(deps: ListDeps, modelOf: (settings: ScimRequest['sett
   return async (request) => {
     const model = modelOf(request.settings);
     const query = readListQuery(model, request.query);
-    const read: SharedReads = isLookUp(query) ? deps.sharedReads : (tenantId, work) => deps.db.tenant(tenantId, work);
-    const page = await read(request.context.tenantId, (tx) => {
+    const page = await readerOf(deps, query)(request.context.tenantId, (tx) => {
       const where = query.filter === null ? null : filterSql(tx.sql, model, query.filter, request.context.connectionId);
       const sort = query.sortBy === null ? null : sortKey(tx.sql, model, query.sortBy);
       const reading: Reading = { tx, deps, model, request, query, where, sort };
@@ -65,6 +64,22 @@ export function createList(deps: ListDeps, modelOf: (settings: ScimRequest['sett
 }
 
 const keys: ReadonlySet<string> = new Set(['id', 'userName', 'externalId', 'displayName', 'emails.value']);
+
+/**
+ * A filter that is no look-up is planned with its values: only then can the planner tell a prefix of few users from one of
+ * all, and use an index for it at all (a plan for any prefix read 90,000 users for one: 216 ms instead of 1).
+ */
+function readerOf({ db, sharedReads }: ListDeps, query: ListQuery): SharedReads {
+  if (isLookUp(query)) return sharedReads;
+  return (tenantId, work) =>
+    db.tenant(tenantId, async (tx) => {
+      // sent first, and not waited for
+      const planned =
+        query.filter === null ? null : Promise.resolve(tx.sql`set local plan_cache_mode = force_custom_plan`);
+      const [page] = await Promise.all([work(tx), planned]);
+      return page;
+    });
+}
 
 /** One key and nothing else, as identity providers ask before each write: an index answers it with a row or two. */
 function isLookUp({ filter, sortBy, cursor }: ListQuery): boolean {

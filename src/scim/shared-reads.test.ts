@@ -15,7 +15,8 @@ function createDb() {
   const db: Pick<Db, 'tenant'> = {
     tenant: async (tenantId, work) => {
       transactions.push(tenantId);
-      return work({ tenantId } as TenantTx);
+      const sql = (async () => []) as unknown as TenantTx['sql'];
+      return work({ tenantId, sql } as TenantTx);
     },
   };
   return { transactions, reads: createSharedReads(db) };

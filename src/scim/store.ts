@@ -134,16 +134,22 @@ function matchSql(
 /** Groups of a user, or members of a group, as one JSON value; edges to ids that are not (or no longer) known stay hidden. */
 function relationsSql({ sql }: TenantTx, model: ResourceModel, isWanted: boolean): Fragment {
   if (!isWanted) return sql`null::jsonb`;
-  const [own, other, kinds] =
-    model.kind === 'user'
-      ? [sql`e.member_anchor`, sql`e.group_anchor`, sql`r.kind = 'group'`]
-      : [sql`e.group_anchor`, sql`e.member_anchor`, sql`r.kind in ('user', 'group')`];
+  const shown = sql`jsonb_agg(jsonb_build_object('value', r.anchor, 'display', r.display_name, 'kind', r.kind) order by r.anchor)`;
+  const related = sql`r.tenant_id = e.tenant_id and r.connection_id = e.connection_id and r.deleted_at is null`;
+  if (model.kind === 'user') {
+    // the limit keeps one look-up per membership: joined, all groups of the connection may be read beside them
+    return sql`(
+      select ${shown} from mirror_edges e
+      cross join lateral (
+        select r.anchor, r.display_name, r.kind from mirror_objects r
+        where ${related} and r.kind = 'group' and r.anchor = e.group_anchor
+        limit 1) r
+      where e.tenant_id = o.tenant_id and e.connection_id = o.connection_id and e.member_anchor = o.anchor)`;
+  }
   return sql`(
-    select jsonb_agg(jsonb_build_object('value', r.anchor, 'display', r.display_name, 'kind', r.kind) order by r.anchor)
-    from mirror_edges e
-    join mirror_objects r on r.tenant_id = e.tenant_id and r.connection_id = e.connection_id and ${kinds}
-      and r.anchor = ${other} and r.deleted_at is null
-    where e.tenant_id = o.tenant_id and e.connection_id = o.connection_id and ${own} = o.anchor)`;
+    select ${shown} from mirror_edges e
+    join mirror_objects r on ${related} and r.kind in ('user', 'group') and r.anchor = e.member_anchor
+    where e.tenant_id = o.tenant_id and e.connection_id = o.connection_id and e.group_anchor = o.anchor)`;
 }
 
 /** Whether any of the ids lives in this connection, and whether the group has any member. */

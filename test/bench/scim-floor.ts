@@ -64,7 +64,7 @@ export async function measureFloor(
             session`select set_config('rollcall.tenant_id', ${tenantId}, true)`,
             ...copies.map(
               ({ table, text }) => session`
-                insert into ${session(table)} select (jsonb_populate_recordset(null::${session(table)}, ${text}::jsonb)).*`,
+                insert into ${session(table)} select (jsonb_populate_recordset(null::${session(table)}, ${text}::text::jsonb)).*`,
             ),
             session`commit`,
           ]);
