@@ -5,14 +5,22 @@
  */
 import type { RunId } from '../../core/ids.ts';
 import type { TenantTx } from '../../db/db.ts';
+import { shieldLastAdmin } from '../apply/last-admin.ts';
 
 /** run_freed: users whom this plan removes and whose username somebody wants. */
 export async function noteFreed(tx: TenantTx, runId: RunId): Promise<void> {
-  await tx.sql`
+  const freed = await tx.sql`
     create temporary table run_freed on commit drop as
     select distinct c.user_id from changes c
     where c.tenant_id = ${tx.tenantId} and c.run_id = ${runId} and c.op = 'remove'
       and c.user_id in (select w.owner_id from run_wants w where w.owner_id is not null)`;
+  if (freed.count === 0) return;
+  // a last Admin is not removed, and frees nothing
+  await shieldLastAdmin(tx, runId);
+  await tx.sql`
+    delete from run_freed f where not exists (
+      select 1 from changes c
+      where c.tenant_id = ${tx.tenantId} and c.run_id = ${runId} and c.op = 'remove' and c.user_id = f.user_id)`;
 }
 
 /** After the rows of usernames are settled: those that wait for a removal take their place behind it, the nearest first. */
