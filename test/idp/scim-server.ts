@@ -1,5 +1,6 @@
 /** The SCIM router on a real port over a real database, and connections to talk to. */
 import { once } from 'node:events';
+import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import express from 'express';
 import { newId, type ConnectionId } from '../../src/core/ids.ts';
@@ -90,7 +91,9 @@ export async function startScimServer(
       ...more,
     }),
   );
-  const server = app.listen(0, '127.0.0.1');
+  // a thousand at once, and a machine that is busy: nobody is turned away before a request is read
+  const server = createServer({ keepAliveTimeout: 120_000 }, app);
+  server.listen({ port: 0, host: '127.0.0.1', backlog: 4_096 });
   await once(server, 'listening');
   const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}/scim/v2`;
   return {
