@@ -5,6 +5,18 @@ import { controlOids } from './controls.ts';
 import type { LdapEntry } from './entry.ts';
 import { readPageCookie } from './results.ts';
 import type { LdapResult } from './results.ts';
+import type { Search } from './search-request.ts';
+
+/** How a page ended, read once: a server may send megabytes of error text. `nextId` asks for the page behind it. */
+export type PageEnd = { readonly result: LdapResult; readonly nextId: number | null };
+
+/** The paged search under way: the message by which its last page was asked for, and how the pages before it ended. */
+export type Paging = {
+  readonly search: Search;
+  readonly size: number;
+  lastId: number | null;
+  readonly ends: Map<number, PageEnd>;
+};
 
 const maxEmptyPages = 1_000;
 const maxPagesKnown = 200_000;

@@ -21,6 +21,7 @@ import {
 import { Inbox, frameOf } from './inbox.ts';
 import type { Message } from './inbox.ts';
 import { LoopGuard, nextCookie } from './paging.ts';
+import type { PageEnd, Paging } from './paging.ts';
 import { messageTags, readResult } from './results.ts';
 import type { LdapResult } from './results.ts';
 import { pageControl, searchRequest } from './search-request.ts';
@@ -45,14 +46,6 @@ export type SessionOptions = {
 
 /** Entries that came together; `last` is the message that ends the operation. */
 type Batch = { readonly entries: LdapEntry[]; readonly last: Message | null };
-
-/** The paged search under way: the message by which its last page was asked for, and which page came after which. */
-type Paging = {
-  readonly search: Search;
-  readonly size: number;
-  lastId: number | null;
-  readonly following: Map<number, number>;
-};
 
 const startTlsOid = '1.3.6.1.4.1.1466.20037';
 /** RFC 4511 section 4.4.1. */
@@ -178,7 +171,7 @@ export class LdapSession {
         const { entries, last } = await this.#nextBatch(id);
         loops.saw(entries);
         if (last !== null) {
-          const result = readResult(frameOf(last));
+          const { result, nextId } = this.#endOf(id);
           if (result.code === resultAdminLimit && !hasYielded && entries.length === 0 && size > 1) {
             size = Math.floor(size / 2);
             id = this.#startPages(search, size);
@@ -187,8 +180,8 @@ export class LdapSession {
           mustSucceed(result, search.doing);
           const cookie = nextCookie(result, search.doing);
           if (cookie.length > 0) loops.turnPage(cookie);
-          isOver = cookie.length === 0;
-          id = this.#paging?.following.get(id) ?? id;
+          isOver = nextId === null;
+          id = nextId ?? id;
         }
         if (entries.length > 0) {
           hasYielded = true;
@@ -238,7 +231,7 @@ export class LdapSession {
 
   #startPages(search: Search, size: number): number {
     const id = this.#sendPage(search, size, Buffer.alloc(0));
-    this.#paging = { search, size, lastId: id, following: new Map() };
+    this.#paging = { search, size, lastId: id, ends: new Map() };
     return id;
   }
 
@@ -250,11 +243,17 @@ export class LdapSession {
   #turnPage(paging: Paging, id: number, last: Buffer): void {
     paging.lastId = null;
     const result = readResult(last);
-    if (result.code !== 0) return;
-    const cookie = nextCookie(result, paging.search.doing);
-    if (cookie.length === 0) return;
-    paging.lastId = this.#sendPage(paging.search, paging.size, cookie);
-    paging.following.set(id, paging.lastId);
+    const cookie = result.code === 0 ? nextCookie(result, paging.search.doing) : null;
+    if (cookie !== null && cookie.length > 0) paging.lastId = this.#sendPage(paging.search, paging.size, cookie);
+    paging.ends.set(id, { result, nextId: paging.lastId });
+  }
+
+  #endOf(page: number): PageEnd {
+    const end = this.#paging?.ends.get(page);
+    // what was wrong with the end itself stands as the failure already
+    if (end === undefined) throw this.#failure ?? this.#broken(`page ${page} ended before it was asked for`);
+    this.#paging?.ends.delete(page);
+    return end;
   }
 
   #send(make: (messageId: number) => Request): number {
