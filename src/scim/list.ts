@@ -63,7 +63,7 @@ export function createList(deps: ListDeps, modelOf: (settings: ScimRequest['sett
   };
 }
 
-const keys: ReadonlySet<string> = new Set(['id', 'userName', 'externalId', 'displayName', 'emails.value']);
+const keys: ReadonlySet<string> = new Set(['id', 'userName', 'externalId', 'displayName']);
 
 /**
  * A filter that is no look-up is planned with its values: only then can the planner tell a prefix of few users from one of
