@@ -62,6 +62,7 @@ describe('the content of an object', () => {
     ['a number and its text', { a: 1 }, { a: '1' }],
     ['one value and two', { a: ['x', 'y'] }, { a: ['xy'] }],
     ['nothing and an empty text', { a: null }, { a: '' }],
+    ['two values and one that looks like both', { a: 'b', c: 'd' }, { a: 'b@"c"d' }],
     ['a value and the name of the next', { a: 'b', c: 'd' }, { a: 'b@"1:c', d: 'd' }],
   ])('tells %s apart', (_, one, other) => {
     const of = (all: Record<string, AttributeValue>): DirectoryObject => ({
