@@ -256,6 +256,7 @@ describe.skipIf(!isOpenldapInstalled())('the command line', () => {
       [2, 'Did you mean plan?', ['plna', 'x']],
       [2, 'whole number between 1', ['runs', 'list', '--limit', 'none']],
       [2, 'Say what the token is for', ['tokens', 'create']],
+      [1, 'is active; suspend or remove them first', ['users', 'erase', 'p1@contoso.example', '--reason', 'asked for']],
     ];
     const results = await Promise.all(wrong.map(([, , args]) => rollcall(...args)));
     for (const [index, [code, words]] of wrong.entries()) {
