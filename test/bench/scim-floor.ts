@@ -36,11 +36,16 @@ async function readCreated(sql: postgres.Sql, anchor: string): Promise<{ kinds: 
   return { kinds, userId: link.user };
 }
 
-/** `anchor` names a user whom the service made, whose userName begins with `name`. */
+/** `anchor` names a user whom the service made; `names` are what must be unique of it: in its userName, its externalId. */
 export async function measureFloor(
   databaseUrl: string,
   serverPid: number,
-  { anchor, name, count, connections }: { anchor: string; name: string; count: number; connections: number },
+  {
+    anchor,
+    names,
+    count,
+    connections,
+  }: { anchor: string; names: readonly string[]; count: number; connections: number },
 ): Promise<LoadResult & { readonly rows: number }> {
   const address = parseDatabaseUrl(databaseUrl);
   const owner = postgres({ ...address, max: 1 });
@@ -58,7 +63,7 @@ export async function measureFloor(
       sessions.map(async (session) => {
         for (let index = next++; index < count; index = next++) {
           const sentAt = performance.now();
-          const copies = copiesOf(kinds, { anchor, userId, name }, index);
+          const copies = copiesOf(kinds, { anchor, userId, names }, index);
           await Promise.all([
             session`begin`,
             session`select set_config('rollcall.tenant_id', ${tenantId}, true)`,
@@ -90,7 +95,7 @@ export async function measureFloor(
 /** The same rows under other ids and names; the seq of a change row is its key within a run. */
 function copiesOf(
   kinds: readonly Kind[],
-  { anchor, userId, name }: { readonly anchor: string; readonly userId: string; readonly name: string },
+  { anchor, userId, names }: { readonly anchor: string; readonly userId: string; readonly names: readonly string[] },
   index: number,
 ): { readonly table: string; readonly text: string }[] {
   const tail = (0xf00000000000 + index).toString(16);
@@ -99,8 +104,7 @@ function copiesOf(
       table === 'changes' ? rows.map((row, at) => ({ ...row, seq: 1_000_000_000 + index * rows.length + at })) : rows;
     const text = JSON.stringify(copies)
       .replaceAll(anchor, anchor.slice(0, -12) + tail)
-      .replaceAll(userId, userId.slice(0, -12) + tail)
-      .replaceAll(name, `floor${index}`);
-    return { table, text };
+      .replaceAll(userId, userId.slice(0, -12) + tail);
+    return { table, text: names.reduce((left, name) => left.replaceAll(name, `floor${index}`), text) };
   });
 }

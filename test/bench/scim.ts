@@ -49,7 +49,7 @@ export async function run(options: BenchOptions): Promise<void> {
     }
     tell('the rows of a create, by SQL alone');
     const { requests: count, connections } = options;
-    const floor = { anchor: ids[0] ?? '', name: 'bench0', count, connections };
+    const floor = { anchor: ids[0] ?? '', names: ['bench0', 'bench-0'], count, connections };
     const result = await measureFloor(sandbox.databaseUrl, sandbox.pid, floor);
     reportLoad(report, 'post_floor', result);
     report('post_floor_rows', result.rows, 'rows/create');
