@@ -87,23 +87,31 @@ const returning = [
 /** The latest one with this key. Whoever is linked to a live object of this connection meanwhile did not come back. */
 function foundAmongGone({ sql, tenantId }: TenantTx, query: CandidateQuery, rule: (typeof returning)[number]) {
   const column = (alias: string) => sql(`${alias}.${rule.column}`);
+  // one look-up after the other: the limits keep the planner from reading users or links whole while it knows nothing of them
   return sql`
-    select m.anchor, ${rule.ord}::int as ord, gone.user_id as id, false as is_taken
-    from mirror_objects m
+    select m.anchor, ${rule.ord}::int as ord, u.id, false as is_taken
+    from unnest(${query.anchors as string[]}::text[]) a(anchor)
+    cross join lateral (
+      select m.anchor, ${column('m')} as key from mirror_objects m
+      where m.tenant_id = ${tenantId} and m.connection_id = ${query.connectionId} and m.kind = 'user'
+        and m.anchor = a.anchor collate "C" and m.is_pushed limit 1) m
     cross join lateral (
       select l.user_id from mirror_objects t
-      join links l on l.tenant_id = t.tenant_id and l.connection_id = t.connection_id and l.anchor = t.anchor
-      where t.tenant_id = m.tenant_id and t.connection_id = m.connection_id and t.kind = 'user' and t.is_pushed
-        and t.deleted_at is not null and ${column('t')} = ${column('m')} and l.user_id is not null
+      cross join lateral (
+        select l.user_id from links l
+        where l.tenant_id = ${tenantId} and l.connection_id = ${query.connectionId} and l.anchor = t.anchor
+          and l.user_id is not null limit 1) l
+      where t.tenant_id = ${tenantId} and t.connection_id = ${query.connectionId} and t.kind = 'user' and t.is_pushed
+        and t.deleted_at is not null and ${column('t')} = m.key
       order by t.deleted_at desc limit 1) gone
-    join users u on u.tenant_id = m.tenant_id and u.id = gone.user_id and u.status <> 'removed'
-    where m.tenant_id = ${tenantId} and m.connection_id = ${query.connectionId} and m.kind = 'user' and m.is_pushed
-      and m.anchor = any(${query.anchors as string[]})
-      and not exists (
-        select 1 from links l
-        join mirror_objects o on o.tenant_id = l.tenant_id and o.connection_id = l.connection_id and o.kind = 'user' and o.anchor = l.anchor
-        where l.tenant_id = m.tenant_id and l.connection_id = m.connection_id and l.user_id = u.id and o.deleted_at is null
-          and l.state in ('linked', 'missing', 'held'))`;
+    cross join lateral (
+      select u.id from users u
+      where u.tenant_id = ${tenantId} and u.id = gone.user_id and u.status <> 'removed' limit 1) u
+    where not exists (
+      select 1 from links l
+      join mirror_objects o on o.tenant_id = l.tenant_id and o.connection_id = l.connection_id and o.kind = 'user' and o.anchor = l.anchor
+      where l.tenant_id = ${tenantId} and l.connection_id = ${query.connectionId} and l.user_id = u.id and o.deleted_at is null
+        and l.state in ('linked', 'missing', 'held'))`;
 }
 
 /** What one rule finds: (anchor, ord, id, is_taken). */
