@@ -85,7 +85,9 @@ async function gatherCounted(tx: TenantTx, run: PlannedRun): Promise<boolean> {
     where r.tenant_id = ${tx.tenantId} and r.connection_id = ${run.connectionId} and r.id <> ${run.runId}
       and (r.finished_at > now() - interval '24 hours' or r.finished_at is null and r.created_at > now() - interval '7 days')
       and c.applied_at > now() - interval '24 hours' and c.state = 'applied' and ${isCounted}
-      and (r.approved_at is null or c.applied_at < r.approved_at)`;
+      and (r.approved_at is null or c.applied_at < r.approved_at)
+      -- a first run, or one that was asked for its plan, applied nothing before: its rows need not be read
+      and (r.approved_at is null or not (r.is_first or r.mode = 'plan'))`;
   return true;
 }
 
