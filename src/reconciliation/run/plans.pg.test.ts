@@ -34,7 +34,7 @@ const large = [
 let engine: Engine;
 let scimId: ConnectionId;
 
-/** 20,000 pushed users, each in one of 5,000 groups, all linked and granted. */
+/** 20,000 pushed users, each in one of 5,000 groups, all linked and granted, and 5,000 who are gone. */
 beforeAll(async () => {
   engine = await createEngine(database.db);
   const { tenantId, tenant, reconciliation } = engine;
@@ -52,6 +52,9 @@ beforeAll(async () => {
     await sql`insert into mirror_objects (tenant_id, connection_id, kind, anchor, user_name_key, email_key, source, mapped, content_hash, is_pushed)
       select ${tenantId}::uuid, ${scimId}::uuid, 'user', 'u' || n, 'user' || n, 'mail' || n || '@x.test', '{}', '{}', '', true
       from generate_series(1, ${total}::int) n`;
+    await sql`insert into mirror_objects (tenant_id, connection_id, kind, anchor, user_name_key, external_id, source, mapped, content_hash, is_pushed, deleted_at)
+      select ${tenantId}::uuid, ${scimId}::uuid, 'user', 'gone' || n, 'gone' || n, 'x' || n, '{}', '{}', '', true, now()
+      from generate_series(1, 5_000) n`;
     await sql`insert into mirror_objects (tenant_id, connection_id, kind, anchor, source, content_hash, is_pushed)
       select ${tenantId}::uuid, ${scimId}::uuid, 'group', 'g' || n, '{}', '', true from generate_series(1, 5_000) n`;
     await sql`insert into mirror_edges (tenant_id, connection_id, group_anchor, member_anchor)
