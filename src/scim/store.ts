@@ -67,12 +67,14 @@ export async function readObjects(
   want: { readonly relations: boolean },
 ): Promise<Map<string, StoredObject>> {
   const { sql } = tx;
+  // one look-up after the other: a plan that is made for any connection reads a large one whole to find eight objects
   const rows = await sql<Row[]>`
     select o.anchor, o.source, o.version, o.created_at, o.updated_at, ${relationsSql(tx, model, want.relations)} as relations
-    from mirror_objects o
-    where ${liveSql(tx, place, model)} and o.anchor = any(${ids.map(anchorOf)})
-    order by o.anchor
-    for update of o`;
+    from unnest(${ids.map(anchorOf).toSorted()}::text[]) w(anchor)
+    cross join lateral (
+      select o.tenant_id, o.connection_id, o.anchor, o.source, o.version, o.created_at, o.updated_at from mirror_objects o
+      where ${liveSql(tx, place, model)} and o.anchor = w.anchor collate "C"
+      limit 1 for update) o`;
   return new Map(rows.map((row) => [row.anchor, toObject(row)]));
 }
 
