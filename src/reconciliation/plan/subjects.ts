@@ -49,26 +49,10 @@ type ObjectRow = {
 
 /** In the order of `anchors`; an anchor without a mirror object is left out. */
 export async function loadSubjects(tx: TenantTx, query: SubjectQuery): Promise<Subject[]> {
-  const correlation = readRules(query.correlation);
-  const seek = (anchors: readonly string[]) =>
-    selectCandidates(tx, {
-      connectionId: query.connectionId,
-      provenDomains: query.provenDomains,
-      rules: correlation,
-      anchors,
-    });
-  const [desiredRows, objects, soughtForAll] = await Promise.all([
+  const [desiredRows, { objects, candidates }] = await Promise.all([
     query.desired,
-    selectObjects(tx, query),
-    query.isFew === true ? seek(query.anchors) : null,
+    selectObjectsWithMatches(tx, query),
   ]);
-  // whom a person wants as a user of its own is nobody's match: nothing of the candidate may flow into it
-  const unlinked = objects.filter(
-    (row) => row.userId === null && row.matchedBy !== 'create' && !row.isDeleted && !row.isAbsent && row.isInScope,
-  );
-  const isUnlinked = new Set(unlinked.map((row) => row.anchor));
-  const sought = soughtForAll ?? (await seek([...isUnlinked]));
-  const candidates = new Map([...sought].filter(([anchor]) => isUnlinked.has(anchor)));
   const userIds = new Set<UserId>();
   for (const row of objects) {
     const userId = row.userId ?? onlyCandidate(candidates.get(row.anchor));
@@ -83,6 +67,7 @@ export async function loadSubjects(tx: TenantTx, query: SubjectQuery): Promise<S
     selectRuleGrants(tx, query.connectionId, ids),
     selectQuotaHomes(tx, query.connectionId, ids),
   ]);
+  const correlation = readRules(query.correlation);
   const desired = Map.groupBy(desiredRows, (row) => row.anchor);
   return objects.map((row) => {
     const found = candidates.get(row.anchor) ?? [];
@@ -113,6 +98,31 @@ export async function loadSubjects(tx: TenantTx, query: SubjectQuery): Promise<S
       quotaHome: userId === null ? null : (quotaHomes.get(userId) ?? null),
     };
   });
+}
+
+/** The objects, and for those without a user whom correlation finds; for a few they are asked for in one packet. */
+async function selectObjectsWithMatches(
+  tx: TenantTx,
+  query: SubjectQuery,
+): Promise<{ readonly objects: readonly ObjectRow[]; readonly candidates: ReadonlyMap<string, Candidate[]> }> {
+  const seek = (anchors: readonly string[]) =>
+    selectCandidates(tx, {
+      connectionId: query.connectionId,
+      provenDomains: query.provenDomains,
+      rules: readRules(query.correlation),
+      anchors,
+    });
+  const [objects, soughtForAll] = await Promise.all([
+    selectObjects(tx, query),
+    query.isFew === true ? seek(query.anchors) : null,
+  ]);
+  // whom a person wants as a user of its own is nobody's match: nothing of the candidate may flow into it
+  const unlinked = objects.filter(
+    (row) => row.userId === null && row.matchedBy !== 'create' && !row.isDeleted && !row.isAbsent && row.isInScope,
+  );
+  const isUnlinked = new Set(unlinked.map((row) => row.anchor));
+  const sought = soughtForAll ?? (await seek([...isUnlinked]));
+  return { objects, candidates: new Map([...sought].filter(([anchor]) => isUnlinked.has(anchor))) };
 }
 
 function linkOf(row: ObjectRow): SubjectLink | null {
