@@ -28,7 +28,8 @@ export async function readRows(sql: postgres.Sql): Promise<Rows> {
   const names = new Map<string, string>();
   const called = await sql<{ id: string; name: string }[]>`
     select id::text, 'user ' || email as name from users
-    union all select id::text, 'run ' || row_number() over (order by id) from runs`;
+    union all select id::text, 'run ' || row_number() over (order by id) from runs
+    union all select id::text, concat_ws(' ', 'case', kind, subject, anchor) from cases`;
   for (const { id, name } of called) names.set(id, name);
   const rows: Record<string, string[]> = {};
   for (const [table, left] of Object.entries(without)) {
