@@ -139,8 +139,8 @@ function addSavepoints(reserved: postgres.ReservedSql): BoundSql {
       await reserved.unsafe(`rollback to savepoint ${name}`);
       throw error;
     }
-    // not waited for, it leaves with what comes next; a transaction that can not release it fails at its commit
-    reserved.unsafe(`release savepoint ${name}`).catch(() => undefined);
+    // waited for: after a connection was lost here, what comes next would wait for an answer that nobody gives
+    await reserved.unsafe(`release savepoint ${name}`);
     return result;
   }
   function prepare(): Promise<never> {
