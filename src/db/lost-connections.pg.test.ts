@@ -184,6 +184,31 @@ describe.each(['terminate', 'reset', 'end'] as const)('a connection cut by %s', 
   });
 });
 
+describe('a connection cut while it is made', () => {
+  const database = useDatabase();
+
+  it('when the driver asks for the types of arrays: who waits for it is given another one', async () => {
+    const proxy = await startCutProxy(database.url);
+    const db = openDb({ url: proxy.url, max: 1, applicationName: 'victim of types' });
+    try {
+      const { tenantId } = await createTenant(database.db);
+      proxy.cutAt('pg_catalog.pg_type');
+      const [row] = await db.tenant(
+        tenantId,
+        ({ sql }) => sql<{ ids: string[] }[]>`select array_agg(id) as ids from organizations`,
+      );
+      expect(row?.ids).toEqual([tenantId]);
+      proxy.cutAt('pg_catalog.pg_type');
+      const failure = await db.look((sql) => sql`select 1`).catch((error: unknown) => error);
+      expect(isRollcallError(failure, 'database_unavailable'), String(failure)).toBe(true);
+      await expectWorking(db, tenantId);
+    } finally {
+      await db.close();
+      await proxy.close();
+    }
+  });
+});
+
 /** The other pool's connection was idle: its loss may be noticed by its next statement only. */
 async function expectWorking(db: Db, tenantId: TenantId): Promise<void> {
   for (const isLast of [false, true]) {

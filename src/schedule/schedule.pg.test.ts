@@ -1,6 +1,6 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import postgres from 'postgres';
-import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
+import { afterAll, afterEach, beforeAll, describe, expect, it, vi } from 'vitest';
 import { createTenant, useDatabase } from '../../test/setup/database.ts';
 import { newId, type ConnectionId, type RunId, type TenantId } from '../core/ids.ts';
 import { createLogger } from '../platform/logger.ts';
@@ -256,10 +256,13 @@ describe('the tick', () => {
 });
 
 describe('the worker', () => {
-  async function start(executeRun: (tenantId: TenantId, runId: RunId, o: { signal: AbortSignal }) => Promise<unknown>) {
+  async function start(
+    executeRun: (tenantId: TenantId, runId: RunId, o: { signal: AbortSignal }) => Promise<unknown>,
+    schedule = scheduleAt('2026-01-01T00:00:00Z'),
+  ) {
     const own = await openRunQueue({ url: database.url, logger, heartbeatSeconds: 10, isWorker: true });
     const worker = await startWorker({
-      schedule: scheduleAt('2026-01-01T00:00:00Z'),
+      schedule,
       queue: own,
       executeRun,
       periodic: [],
@@ -289,6 +292,53 @@ describe('the worker', () => {
     await done.promise;
     const [run] = await runsOf(made);
     expect(executed).toEqual([run?.id]);
+    await retire(made);
+  });
+
+  /** Its worker was seen `silentMs` ago, and its job comes to us. */
+  async function takeOver(silentMs: number): Promise<{ made: Made; executed: RunId[] }> {
+    const made = await createConnection({ nextRunAt: '2026-03-01T10:00:00Z' });
+    await scheduleAt('2026-03-01T10:00:01Z').tick();
+    await database.db.engine(
+      (tx) => tx.sql`
+        update runs set status = 'running', heartbeat_at = now() - make_interval(secs => ${silentMs / 1000})
+        where connection_id = ${made.connectionId}`,
+    );
+    const schedule = createSchedule({
+      db: database.db,
+      queue,
+      ledger,
+      clock: { now: () => new Date() },
+      logger,
+      heartbeatSeconds: 2,
+      random: () => 0,
+    });
+    const executed: RunId[] = [];
+    await start(async (_tenantId, runId) => {
+      executed.push(runId);
+      await database.db.engine((tx) => tx.sql`update runs set status = 'succeeded' where id = ${runId}`);
+    }, schedule);
+    return { made, executed };
+  }
+
+  it('whose job comes before the worker it is taken from counts as dead takes the run over as soon as it does', async () => {
+    const { made, executed } = await takeOver(1000);
+    await vi.waitFor(async () => expect(await jobsOf(made)).toBe(0), { timeout: 10_000, interval: 50 });
+    expect(executed).toEqual((await runsOf(made)).map(({ id }) => id));
+    await retire(made);
+  });
+
+  it('leaves a run alone whose worker shows itself again', async () => {
+    const { made, executed } = await takeOver(1000);
+    const beating = setInterval(() => {
+      void database.db.engine(
+        (tx) => tx.sql`update runs set heartbeat_at = now() where connection_id = ${made.connectionId}`,
+      );
+    }, 200);
+    await vi.waitFor(async () => expect(await jobsOf(made)).toBe(0), { timeout: 10_000, interval: 50 });
+    clearInterval(beating);
+    expect(executed).toEqual([]);
+    expect((await runsOf(made)).map(({ status }) => status)).toEqual(['running']);
     await retire(made);
   });
 

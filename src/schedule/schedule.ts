@@ -14,7 +14,7 @@ import type { Db, EngineTx } from '../db/db.ts';
 import type { Clock } from '../platform/clock.ts';
 import type { Logger } from '../platform/logger.ts';
 import type { RunJob, RunQueue } from './queue.ts';
-import { selectDueConnections, selectForgottenRuns, selectNextRun, type DueConnection } from './store.ts';
+import { selectDueConnections, selectForgottenRuns, selectLiveRun, type DueConnection } from './store.ts';
 
 export { installQueue, openRunQueue, type RunJob, type RunQueue } from './queue.ts';
 export { startWorker, type PeriodicJob, type Worker, type WorkerOptions } from './worker.ts';
@@ -56,11 +56,17 @@ export type ScheduleOptions = {
 
 export type TickResult = { readonly due: number; readonly created: number; readonly resent: number };
 
+export type Work = {
+  readonly runId: RunId;
+  /** 0: it wants a worker. Otherwise it has one, who counts as dead when it stays silent for so long from now. */
+  readonly freeInMs: number;
+};
+
 export type Schedule = {
   /** One look at what is due; safe to call from any number of processes at once. */
   tick(): Promise<TickResult>;
-  /** The run of this connection that wants a worker, or null. */
-  findWork(job: RunJob): Promise<RunId | null>;
+  /** The live run of this connection, or null. */
+  findWork(job: RunJob): Promise<Work | null>;
 };
 
 /** Connections handled in one transaction; the rest follows in the next. */
@@ -70,10 +76,9 @@ const maxBatches = 500;
 const faultyScheduleRetryMs = 3_600_000;
 
 export function createSchedule(options: ScheduleOptions): Schedule {
-  const { db } = options;
   return {
     tick: () => tick(options),
-    findWork: (job) => db.engine((tx) => selectNextRun(tx, job, staleBefore(options))),
+    findWork: (job) => findWork(options, job),
   };
 }
 
@@ -144,6 +149,14 @@ function nextRunAt(connection: DueConnection, now: Date, random: () => number, l
     logger.error({ connectionId: connection.connectionId, err: error }, 'the schedule of a connection is faulty');
     return new Date(now.getTime() + faultyScheduleRetryMs).toISOString();
   }
+}
+
+async function findWork(options: ScheduleOptions, job: RunJob): Promise<Work | null> {
+  const live = await options.db.engine((tx) => selectLiveRun(tx, job));
+  if (live === null) return null;
+  if (live.seenAt === null) return { runId: live.runId, freeInMs: 0 };
+  const silentMs = Date.parse(live.seenAt) - staleBefore(options).getTime();
+  return { runId: live.runId, freeInMs: Math.max(0, silentMs) };
 }
 
 /** The queue refuses a second job for a connection, so this sends only what is really missing. */

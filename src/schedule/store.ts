@@ -45,16 +45,20 @@ export async function selectForgottenRuns(tx: EngineTx, staleBefore: Date, limit
     limit ${limit}`;
 }
 
-/** The oldest such run of one connection. */
-export async function selectNextRun(tx: EngineTx, job: RunJob, staleBefore: Date): Promise<RunId | null> {
-  const stale = staleBefore.toISOString();
-  const [row] = await tx.sql<{ id: RunId }[]>`
-    select id
+export type LiveRun = {
+  readonly runId: RunId;
+  /** RFC 3339: its worker's last sign of life; null where it waits for a worker. */
+  readonly seenAt: string | null;
+};
+
+/** The oldest run of one connection that waits for a worker; where none does, the one that a worker has. */
+export async function selectLiveRun(tx: EngineTx, job: RunJob): Promise<LiveRun | null> {
+  const [row] = await tx.sql<LiveRun[]>`
+    select id as "runId", case when status = 'running' then coalesce(heartbeat_at, started_at, created_at) end as "seenAt"
     from runs
     where tenant_id = ${job.tenantId} and connection_id = ${job.connectionId} and kind <> 'push'
-      and (status = 'queued'
-        or (status = 'running' and coalesce(heartbeat_at, started_at, created_at) < ${stale}))
-    order by created_at, id
+      and status in ('queued', 'running')
+    order by status = 'running', created_at, id
     limit 1`;
-  return row?.id ?? null;
+  return row ?? null;
 }

@@ -91,10 +91,19 @@ async function lookOnce(schedule: Schedule, logger: Logger): Promise<void> {
 
 async function carryOut(job: RunJob, options: WorkerOptions, signal: AbortSignal): Promise<void> {
   const done = new Set<RunId>();
+  let hasWaited = false;
   for (let count = 0; count < maxRunsPerJob; count += 1) {
     signal.throwIfAborted();
-    const runId = await options.schedule.findWork(job);
-    if (runId === null) return;
+    const work = await options.schedule.findWork(job);
+    if (work === null) return;
+    const { runId, freeInMs } = work;
+    if (freeInMs > 0) {
+      // the job came back, so the worker of this run lost it: either it is dead, or it still ends the run by itself
+      if (hasWaited) return;
+      hasWaited = true;
+      await options.clock.sleep(freeInMs, signal);
+      continue;
+    }
     if (done.has(runId)) {
       throw new RollcallError('internal', `Run ${runId} wants a worker again right after one was done with it.`);
     }

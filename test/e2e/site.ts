@@ -256,9 +256,13 @@ async function openSite({ template, facts, configFile, onClose }: SiteOptions): 
     rest: (timeoutMs = 60_000) =>
       vi.waitFor(
         async () => {
-          expect(await sql`select id, status, phase, epoch from runs where status in ('queued', 'running')`).toEqual(
-            [],
-          );
+          // what a failure shows tells a run that hangs from one that nobody took up
+          const live = await sql`
+            select r.id, r.status, r.phase, r.epoch, round(extract(epoch from now() - r.heartbeat_at)) as silent,
+              (select json_agg(json_build_object('state', j.state, 'retries', j.retry_count, 'beat', j.heartbeat_on))
+                from pgboss.job j where j.singleton_key = r.connection_id::text) as jobs
+            from runs r where r.status in ('queued', 'running')`;
+          expect(live).toEqual([]);
         },
         { timeout: timeoutMs, interval: 50 },
       ),

@@ -8,6 +8,8 @@ export type CutProxy = {
   readonly url: string;
   /** `reset` sends RST, `end` a FIN; both at once and on every connection. */
   cut(how: 'reset' | 'end'): void;
+  /** Resets the next connection that sends this text, before the database sees it. */
+  cutAt(text: string): void;
   /** Refuses or accepts new connections. */
   refuse(isRefusing: boolean): void;
   /** Stops passing bytes without closing anything: a network that lost its route. */
@@ -19,6 +21,7 @@ export async function startCutProxy(url: string): Promise<CutProxy> {
   const address = parseDatabaseUrl(url);
   const pairs = new Set<readonly [Socket, Socket]>();
   let isRefusing = false;
+  let fatalText: string | null = null;
   const server = createServer((client) => {
     if (isRefusing) {
       client.resetAndDestroy();
@@ -29,6 +32,11 @@ export async function startCutProxy(url: string): Promise<CutProxy> {
       : connect(address.port, address.host);
     const pair = [client, upstream] as const;
     pairs.add(pair);
+    client.on('data', (bytes: Buffer) => {
+      if (fatalText === null || !bytes.includes(fatalText)) return;
+      fatalText = null;
+      client.resetAndDestroy();
+    });
     for (const [from, to] of [pair, [upstream, client] as const]) {
       from.pipe(to);
       // a cut socket reports its reset here; what the client under test makes of it is the test
@@ -55,6 +63,9 @@ export async function startCutProxy(url: string): Promise<CutProxy> {
         if (how === 'reset') client.resetAndDestroy();
         else client.destroy();
       }
+    },
+    cutAt: (text) => {
+      fatalText = text;
     },
     refuse: (value) => {
       isRefusing = value;
