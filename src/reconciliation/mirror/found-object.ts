@@ -64,5 +64,9 @@ async function addMemberships(
     update mirror_objects set members_hash = null
     where tenant_id = ${tx.tenantId} and connection_id = ${connectionId} and kind = 'group'
       and anchor = any(${added.map((row) => row.groupAnchor)})`;
+  // the next read finds these members where they are, and no news in them
+  await tx.sql`
+    update links set settled_version = 0
+    where tenant_id = ${tx.tenantId} and connection_id = ${connectionId} and anchor = ${anchor} and state in ('linked', 'missing')`;
   return true;
 }

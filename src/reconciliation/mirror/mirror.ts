@@ -7,6 +7,7 @@ import type { ObjectKind } from '../../core/vocabulary.ts';
 import type { TenantTx } from '../../db/db.ts';
 import { Fingerprints } from './fingerprints.ts';
 import type { KnownMirror } from './fetch.ts';
+import { mergeEdges } from './merge-edges.ts';
 import type { StageTables, StageWriter } from './stage.ts';
 
 const fetchRows = 5_000;
@@ -123,50 +124,6 @@ async function mergeSwept(tx: TenantTx, connectionId: ConnectionId, tables: Stag
       and not exists (select 1 from ${swept} s where s.kind = m.kind and s.anchor = m.anchor)
       and not exists (select 1 from ${tx.sql(tables.objects)} o where o.kind = m.kind and o.anchor = m.anchor)`;
   return result.count;
-}
-
-/** The last word about each (group, member) after the group's last `set`; groups never set keep what was not named. */
-async function mergeEdges(
-  tx: TenantTx,
-  connectionId: ConnectionId,
-  tables: StageTables,
-): Promise<{ readonly added: number; readonly removed: number }> {
-  await tx.sql`
-    create temporary table edge_words on commit drop as
-    select distinct on (e.group_anchor, e.member_anchor) e.group_anchor, e.member_anchor, e.op
-    from ${tx.sql(tables.edges)} e
-    join (select group_anchor, max(seq) filter (where is_set) as set_seq from ${tx.sql(tables.group_sets)} group by 1) g
-      on g.group_anchor = e.group_anchor
-    where g.set_seq is null or e.seq >= g.set_seq
-    order by e.group_anchor, e.member_anchor, e.seq desc`;
-  await tx.sql`analyze edge_words`;
-  const { sql } = tx;
-  const sets = sql`(select group_anchor, bool_or(is_set) as is_set from ${sql(tables.group_sets)} group by 1)`;
-  const place = sql`m.tenant_id = ${tx.tenantId} and m.connection_id = ${connectionId} and m.group_anchor = g.group_anchor`;
-  // two statements, because an anti-join hashes what a condition per row would search through for each member
-  const dropped = await sql`
-    delete from mirror_edges m using ${sets} g
-    where ${place} and g.is_set and not exists (
-      select 1 from edge_words w where w.group_anchor = m.group_anchor and w.member_anchor = m.member_anchor and w.op = '+')`;
-  const left = await sql`
-    delete from mirror_edges m using ${sets} g, edge_words w
-    where ${place} and not g.is_set and w.group_anchor = m.group_anchor and w.member_anchor = m.member_anchor and w.op = '-'`;
-  const added = await tx.sql`
-    insert into mirror_edges (tenant_id, connection_id, group_anchor, member_anchor)
-    select ${tx.tenantId}::uuid, ${connectionId}::uuid, group_anchor, member_anchor from edge_words w
-    where op = '+' and not exists (
-      select 1 from mirror_edges m
-      where m.tenant_id = ${tx.tenantId} and m.connection_id = ${connectionId} and m.group_anchor = w.group_anchor and m.member_anchor = w.member_anchor)
-    on conflict do nothing`;
-  await tx.sql`
-    update mirror_objects m set members_hash = g.members_hash, member_count = g.member_count, updated_at = now()
-    from (
-      select group_anchor, (array_agg(members_hash) filter (where members_hash is not null))[1] as members_hash,
-        max(member_count) as member_count
-      from ${tx.sql(tables.group_sets)} group by 1) g
-    where m.tenant_id = ${tx.tenantId} and m.connection_id = ${connectionId} and m.kind = 'group' and m.anchor = g.group_anchor
-      and (m.members_hash is distinct from g.members_hash or g.members_hash is null)`;
-  return { added: added.count, removed: dropped.count + left.count };
 }
 
 /** A role mapping that names a group is bound to the one live group of that name, for ever after. */

@@ -93,7 +93,7 @@ describe('a connection whose last run left nothing open', () => {
     expect((await engine.changes(run.id)).map((change) => change.op)).toEqual(['update']);
   });
 
-  test('compares a group that others lie in when one of those was written', async () => {
+  test('sees who joined and left a group that lies in a mapped one', async () => {
     const engine = await settledEngine({ group: 'All', role: 'view_only_admin' });
     engine.directory.team('all', 'All', ['mid']);
     engine.directory.team('mid', 'Mid', ['inner']);
@@ -106,6 +106,65 @@ describe('a connection whose last run left nothing open', () => {
     expect(changes.map((change) => `${change.subject}: ${change.op} ${change.role}`)).toEqual([
       'Person 3: revoke view_only_admin',
       'Person 4: grant view_only_admin',
+    ]);
+  });
+
+  test('compares a group that others lie in when one of those is deleted', async () => {
+    const engine = await settledEngine({ group: 'All', role: 'view_only_admin' });
+    engine.directory.team('all', 'All', ['inner']);
+    engine.directory.team('inner', 'Inner', ['p3']);
+    await engine.sync();
+    engine.directory.teams.delete('inner');
+    const run = await engine.run();
+    expect((await engine.changes(run.id)).map((change) => `${change.subject}: ${change.op} ${change.role}`)).toEqual([
+      'Person 3: revoke view_only_admin',
+    ]);
+  });
+
+  test('sees who came and went with a group that joined or left a mapped one in the same read', async () => {
+    const engine = await settledEngine({ group: 'All', role: 'view_only_admin' });
+    engine.directory.team('all', 'All', ['mid']);
+    engine.directory.team('mid', 'Mid', ['inner']);
+    engine.directory.team('inner', 'Inner', ['p2', 'p3']);
+    engine.directory.team('other', 'Other', ['p1']);
+    await engine.sync();
+    engine.directory.team('all', 'All', ['other']);
+    engine.directory.team('mid', 'Mid', []);
+    engine.directory.team('inner', 'Inner', ['p4']);
+    const run = await engine.run();
+    expect(run.counts['compared']).toMatchObject({ isWhole: false });
+    expect((await engine.changes(run.id)).map((change) => `${change.subject}: ${change.op} ${change.role}`)).toEqual([
+      'Person 1: grant view_only_admin',
+      'Person 2: revoke view_only_admin',
+      'Person 3: revoke view_only_admin',
+    ]);
+  });
+
+  test('compares a group with its former members when it is deleted, and when it is back', async () => {
+    const engine = await settledEngine();
+    engine.directory.teams.delete('g');
+    const gone = await engine.sync();
+    expect(gone.counts['compared']).toMatchObject({ isWhole: false });
+    expect((await engine.changes(gone.id)).map((change) => `${change.subject}: ${change.op}`)).toEqual([
+      'Person 1: revoke',
+      'Person 2: revoke',
+    ]);
+    engine.directory.team('g', 'Staff', ['p1', 'p2']);
+    const back = await engine.sync();
+    expect((await engine.changes(back.id)).map((change) => `${change.subject}: ${change.op}`)).toEqual([
+      'Person 1: grant',
+      'Person 2: grant',
+    ]);
+  });
+
+  test('decides only who joined or left a group, not its other members', async () => {
+    const engine = await settledEngine();
+    engine.directory.team('g', 'Staff', ['p2', 'p3']);
+    const run = await engine.run();
+    expect(run.counts['subjects']).toBe(2);
+    expect((await engine.changes(run.id)).map((change) => `${change.subject}: ${change.op}`)).toEqual([
+      'Person 1: revoke',
+      'Person 3: grant',
     ]);
   });
 
