@@ -18,7 +18,15 @@ import { bindQuery, runInTransaction, type BoundSql, type Pool } from './transac
 export { databaseErrorCode, isConnectionLost, isPassingFailure, translateFailure } from './failures.ts';
 export { migrate, type MigrateOptions } from './migrate.ts';
 export { analyzeGrownTables } from './statistics.ts';
-export { analyzeTables, copyRows, createStageTable, dropOrphanStages, dropStage, type CopyValue } from './stage.ts';
+export {
+  analyzeTables,
+  copyRows,
+  createStageTables,
+  dropOrphanStages,
+  dropStageTables,
+  stageTableName,
+  type CopyValue,
+} from './stage.ts';
 export {
   findEmbeddedPostgres,
   startEmbeddedPostgres,

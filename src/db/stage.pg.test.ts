@@ -4,10 +4,22 @@ import { describe, expect, it } from 'vitest';
 import { newId, type RunId } from '../core/ids.ts';
 import { createTenant, useDatabase } from '../../test/setup/database.ts';
 import { scale } from '../../test/setup/full.ts';
-import { analyzeStage, copyRows, createStageTable, dropOrphanStages, dropStage, type CopyValue } from './stage.ts';
+import {
+  copyRows,
+  createStageTables,
+  dropOrphanStages,
+  dropStageTables,
+  stageTableName,
+  type CopyValue,
+} from './stage.ts';
 
 describe('stage', () => {
   const database = useDatabase();
+
+  async function createOne(runId: RunId, name: string, columns: string): Promise<string> {
+    await createStageTables(database.db.stage, runId, { [name]: columns });
+    return stageTableName(runId, name);
+  }
 
   async function readBack(table: string): Promise<(string | null)[]> {
     const { sql } = database.db.stage;
@@ -16,7 +28,7 @@ describe('stage', () => {
   }
 
   async function stageOf(values: readonly CopyValue[], type = 'text'): Promise<string> {
-    const table = await createStageTable(database.db.stage, newId<RunId>(), 'values', `seq int, value ${type}`);
+    const table = await createOne(newId<RunId>(), 'values', `seq int, value ${type}`);
     const rows = values.map((value, index) => [index, value]);
     expect(await copyRows(database.db.stage, table, ['seq', 'value'], rows)).toBe(values.length);
     return table;
@@ -65,12 +77,7 @@ describe('stage', () => {
   });
 
   it('takes bytes, numbers, booleans and JSON', async () => {
-    const table = await createStageTable(
-      database.db.stage,
-      newId<RunId>(),
-      'kinds',
-      'a bytea, b bigint, c boolean, d jsonb, e uuid[]',
-    );
+    const table = await createOne(newId<RunId>(), 'kinds', 'a bytea, b bigint, c boolean, d jsonb, e uuid[]');
     const id = newId();
     const row = [Buffer.from([0, 255, 92]), 9_007_199_254_740_993n, true, JSON.stringify({ t: 'a\n"\\' }), `{${id}}`];
     await copyRows(database.db.stage, table, ['a', 'b', 'c', 'd', 'e'], [row]);
@@ -93,7 +100,7 @@ describe('stage', () => {
       ['x', ...Array<string>(50_000).fill('1')],
       ['1', 'x'],
     ]) {
-      const table = await createStageTable(database.db.stage, newId<RunId>(), 'bad', 'value int');
+      const table = await createOne(newId<RunId>(), 'bad', 'value int');
       const copying = copyRows(
         database.db.stage,
         table,
@@ -106,7 +113,7 @@ describe('stage', () => {
   });
 
   it('saves nothing when the source of rows fails', async () => {
-    const table = await createStageTable(database.db.stage, newId<RunId>(), 'source', 'value text');
+    const table = await createOne(newId<RunId>(), 'source', 'value text');
     async function* failing(): AsyncGenerator<CopyValue[]> {
       yield ['a'];
       await delay(1);
@@ -117,7 +124,7 @@ describe('stage', () => {
   });
 
   it('stops when it is aborted, while the source is silent', async () => {
-    const table = await createStageTable(database.db.stage, newId<RunId>(), 'aborted', 'value text');
+    const table = await createOne(newId<RunId>(), 'aborted', 'value text');
     const controller = new AbortController();
     async function* silent(): AsyncGenerator<CopyValue[]> {
       yield ['a'];
@@ -133,7 +140,7 @@ describe('stage', () => {
   });
 
   it('asks for rows only as fast as the server takes them', async () => {
-    const table = await createStageTable(database.db.stage, newId<RunId>(), 'pressure', 'value text');
+    const table = await createOne(newId<RunId>(), 'pressure', 'value text');
     const { sql } = database.db.stage;
     await sql.unsafe(`create function stage.slow() returns trigger language plpgsql as
       $$ begin perform pg_sleep(0.005); return new; end $$`);
@@ -153,10 +160,9 @@ describe('stage', () => {
   it('drops the tables of one run and of no other', async () => {
     const run = newId<RunId>();
     const other = newId<RunId>();
-    const mine = await createStageTable(database.db.stage, run, 'a', 'x int');
-    const theirs = await createStageTable(database.db.stage, other, 'a', 'x int');
-    await analyzeStage(database.db.stage, run);
-    await dropStage(database.db.stage, run);
+    const mine = await createOne(run, 'a', 'x int');
+    const theirs = await createOne(other, 'a', 'x int');
+    await dropStageTables(database.db.stage, run, ['a', 'never_made']);
     expect(await exists(mine)).toBe(false);
     expect(await exists(theirs)).toBe(true);
   });
@@ -166,7 +172,7 @@ describe('stage', () => {
     const day = 86_400_000;
     const [orphan, live, young] = [newId<RunId>(now + 1), newId<RunId>(now + 2), newId<RunId>(now + day)];
     const tables = [];
-    for (const run of [orphan, live, young]) tables.push(await createStageTable(database.db.stage, run, 'a', 'x int'));
+    for (const run of [orphan, live, young]) tables.push(await createOne(run, 'a', 'x int'));
     const before = new Date(now + day / 2);
     expect(await dropOrphanStages(database.db.stage, { before, except: [live] })).toBeGreaterThan(0);
     expect(await Promise.all(tables.map(exists))).toEqual([false, true, true]);
@@ -174,9 +180,9 @@ describe('stage', () => {
 
   it('refuses a name that could be anything else than a table of the run', async () => {
     for (const name of ['', 'a b', 'x"; drop table users; --', 'a'.repeat(30)]) {
-      await expect(createStageTable(database.db.stage, newId<RunId>(), name, 'x int')).rejects.toThrow('no name');
+      await expect(createOne(newId<RunId>(), name, 'x int')).rejects.toThrow('no name');
     }
-    await expect(createStageTable(database.db.stage, 'x' as RunId, 'a', 'x int')).rejects.toThrow('not a run id');
+    await expect(createOne('x' as RunId, 'a', 'x int')).rejects.toThrow('not a run id');
   });
 
   async function exists(table: string): Promise<boolean> {

@@ -33,24 +33,25 @@ function prefixOf(runId: RunId): string {
   return `r${runId.replaceAll('-', '').toLowerCase()}_`;
 }
 
-/** Makes the table anew (a run that was claimed again starts empty) and gives rollcall_tenant the use of it. */
-export async function createStageTable(stage: Stage, runId: RunId, name: string, columnsSql: string): Promise<string> {
-  const table = stageTableName(runId, name);
+/**
+ * Makes the tables anew (a run that was claimed again starts empty) and gives rollcall_tenant the use of them; all or
+ * none, in one round trip. `columns`: name -> SQL of its columns.
+ */
+export async function createStageTables(
+  stage: Stage,
+  runId: RunId,
+  columns: Readonly<Record<string, string>>,
+): Promise<void> {
+  const tables = Object.entries(columns).map(([name, ddl]) => ({ table: stageTableName(runId, name), ddl }));
+  const names = tables.map(({ table }) => table).join(', ');
+  const made = tables.map(({ table, ddl }) => `create table ${table} (${ddl});`).join('\n');
+  // several statements in one simple query are one transaction (PostgreSQL manual, section 54.2.2.1)
   await translated(
-    stage.sql.begin(async (sql) => {
-      await sql`drop table if exists ${sql(table)}`;
-      await sql.unsafe(`create table ${table} (${columnsSql})`);
-      await sql`grant select, insert, update, delete on ${sql(table)} to rollcall_tenant`;
-    }),
+    stage.sql.unsafe(`
+      drop table if exists ${names};
+      ${made}
+      grant select, insert, update, delete on ${names} to rollcall_tenant`),
   );
-  return table;
-}
-
-/** Statistics of the run's tables: without them the merge is planned for a table of unknown size. */
-export async function analyzeStage(stage: Stage, runId: RunId): Promise<void> {
-  for (const table of await findTables(stage, prefixOf(runId))) {
-    await translated(stage.sql`analyze ${stage.sql(table)}`);
-  }
 }
 
 /** ANALYZE needs the owner (before PostgreSQL 17 no privilege gives it to another role); it reads no row out. */
@@ -58,9 +59,10 @@ export async function analyzeTables(stage: Stage, tables: readonly string[]): Pr
   for (const table of tables) await translated(stage.sql`analyze ${stage.sql(table)}`);
 }
 
-/** Drops the run's tables, or only those whose name begins with `part`. */
-export async function dropStage(stage: Stage, runId: RunId, part = ''): Promise<void> {
-  await dropTables(stage, await findTables(stage, `${prefixOf(runId)}${part}`));
+/** Drops these tables of the run, made or not; by name, because a search through the catalog costs more than they do. */
+export async function dropStageTables(stage: Stage, runId: RunId, names: readonly string[]): Promise<void> {
+  const tables = names.map((name) => stageTableName(runId, name)).join(', ');
+  await translated(stage.sql.unsafe(`drop table if exists ${tables}`));
 }
 
 export type OrphanOptions = {

@@ -10,9 +10,9 @@ import type { Logger } from '../../platform/logger.ts';
 import { openSecrets, type ConnectionsDeps, type OpenConnection } from '../connections/connections.ts';
 import { fetchDirectory, type FetchResult, type KnownMirror } from './fetch.ts';
 import { loadKnownMirror, stageAbsent } from './mirror.ts';
-import { createStage, StageWriter, type StageTables } from './stage.ts';
+import { StageWriter } from './stage.ts';
 
-export type Read = { readonly result: FetchResult; readonly tables: StageTables; readonly stage: StageWriter };
+export type Read = { readonly result: FetchResult; readonly stage: StageWriter };
 
 export type ReadOptions = {
   readonly deps: ConnectionsDeps & { readonly db: Db };
@@ -61,8 +61,7 @@ async function readOnce(options: ReadOptions, mode: 'full' | 'delta'): Promise<R
     throw new RollcallError('connection_state', `${open.row.name} is pushed to; it has nothing to read.`);
   }
   const mapper = mapperOf(open);
-  const tables = await createStage(deps.db, run);
-  const stage = new StageWriter(deps.db, tables);
+  const stage = new StageWriter(deps.db, run);
   const known: KnownMirror =
     mode === 'full'
       ? await inTransaction((tx) => loadKnownMirror(tx, run.connectionId))
@@ -94,7 +93,7 @@ async function readOnce(options: ReadOptions, mode: 'full' | 'delta'): Promise<R
     const objects = known.objects;
     await inTransaction((tx) => stageAbsent(tx, run.connectionId, objects, stage));
   }
-  return { result, tables, stage };
+  return { result, stage };
 }
 
 function lastTotal({ row }: OpenConnection): number | null {

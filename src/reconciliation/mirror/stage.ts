@@ -7,7 +7,14 @@ import type { RunId } from '../../core/ids.ts';
 import type { MappingResult } from '../../core/mapping.ts';
 import { textKey } from '../../core/text-keys.ts';
 import type { ObjectKind } from '../../core/vocabulary.ts';
-import { copyRows, createStageTable, dropOrphanStages, dropStage, type CopyValue } from '../../db/db.ts';
+import {
+  copyRows,
+  createStageTables,
+  dropOrphanStages,
+  dropStageTables,
+  stageTableName,
+  type CopyValue,
+} from '../../db/db.ts';
 import type { Db } from '../../db/db.ts';
 import { keysOf } from './mirror-keys.ts';
 
@@ -59,20 +66,29 @@ export type StageTables = Readonly<Record<StageTable, string>>;
 type Holder = { readonly id: RunId; readonly epoch: number };
 
 /** COPY is outside the fence: a worker that wakes after takeover must not meet the tables of the one that took over. */
-const partOf = (run: Holder): string => `e${run.epoch}_`;
+const nameIn = (run: Holder, table: StageTable): string => `e${run.epoch}_${table}`;
 
-/** Creates the tables of the run in this epoch. */
-export async function createStage(db: Db, run: Holder): Promise<StageTables> {
+const tableNames = Object.keys(tables) as StageTable[];
+
+export function stageTablesOf(run: Holder): StageTables {
   const names: Partial<Record<StageTable, string>> = {};
-  for (const name of Object.keys(tables) as StageTable[]) {
-    names[name] = await createStageTable(db.stage, run.id, `${partOf(run)}${name}`, tables[name].ddl);
-  }
+  for (const table of tableNames) names[table] = stageTableName(run.id, nameIn(run, table));
   return names as StageTables;
+}
+
+/** Makes the tables of the run in this epoch, empty. */
+export function createStage(db: Db, run: Holder): Promise<void> {
+  const columns = tableNames.map((table) => [nameIn(run, table), tables[table].ddl]);
+  return createStageTables(db.stage, run.id, Object.fromEntries(columns) as Record<string, string>);
 }
 
 /** Drops the tables of this epoch; `sweepStages` finds those of an epoch that never ended. */
 export function dropOwnStage(db: Db, run: Holder): Promise<void> {
-  return dropStage(db.stage, run.id, partOf(run));
+  return dropStageTables(
+    db.stage,
+    run.id,
+    tableNames.map((table) => nameIn(run, table)),
+  );
 }
 
 /** A run may be written down a moment before its status says that it is live. */
@@ -89,9 +105,12 @@ export async function sweepStages(db: Db, now: Date): Promise<number> {
   });
 }
 
+/** Rows on their way into the run's tables, which are made for the first of them: most reads find nothing new. */
 export class StageWriter {
+  readonly tables: StageTables;
   readonly #db: Db;
-  readonly #tables: StageTables;
+  readonly #run: Holder;
+  #made: Promise<void> | null = null;
   readonly #buffers: Record<StageTable, CopyValue[][]> = {
     objects: [],
     edges: [],
@@ -102,9 +121,10 @@ export class StageWriter {
   };
   readonly counts: Record<StageTable, number> = { objects: 0, edges: 0, group_sets: 0, gone: 0, absent: 0, swept: 0 };
 
-  constructor(db: Db, stageTables: StageTables) {
+  constructor(db: Db, run: Holder) {
     this.#db = db;
-    this.#tables = stageTables;
+    this.#run = run;
+    this.tables = stageTablesOf(run);
   }
 
   object(seq: number, object: DirectoryObject, result: MappingResult | null, contentHash: Buffer): Promise<void> {
@@ -164,7 +184,7 @@ export class StageWriter {
   }
 
   async flush(): Promise<void> {
-    for (const table of Object.keys(tables) as StageTable[]) await this.#copy(table);
+    for (const table of tableNames) await this.#copy(table);
   }
 
   async #push(table: StageTable, row: CopyValue[]): Promise<void> {
@@ -178,7 +198,9 @@ export class StageWriter {
     if (rows.length === 0) return;
     this.#buffers[table] = [];
     this.counts[table] += rows.length;
-    await copyRows(this.#db.stage, this.#tables[table], tables[table].columns, rows);
+    this.#made ??= createStage(this.#db, this.#run);
+    await this.#made;
+    await copyRows(this.#db.stage, this.tables[table], tables[table].columns, rows);
   }
 }
 

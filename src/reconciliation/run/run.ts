@@ -175,7 +175,7 @@ class LiveRun {
   async #mirror(open: OpenConnection, read: Read): Promise<Implausibility[]> {
     await this.#enter('mirror', { fetched: read.result.counts, mode: read.result.mode });
     const merged = await this.#fenced(async (tx): Promise<MirrorCounts> => {
-      const counts = await mergeStage(tx, this.#run.connectionId, read.tables, read.stage.counts);
+      const counts = await mergeStage(tx, this.#run.connectionId, read.stage.tables, read.stage.counts);
       const isFull = read.result.mode === 'full';
       await tx.sql`update runs set kind = ${read.result.mode} where tenant_id = ${tx.tenantId} and id = ${this.#run.id}`;
       if (isFull || read.result.cursor !== null) {
