@@ -77,6 +77,15 @@ describe('scopes', () => {
     expect(await nameOf(tenant.tenantId)).toBe('kept');
   });
 
+  it('goes on after a savepoint that failed as the first thing of its transaction', async () => {
+    const tenant = await createTenant(database.db);
+    const [row] = await database.db.tenant(tenant.tenantId, async ({ sql }) => {
+      await expect(sql.savepoint((inner) => inner`select 1 / ${0}::int`)).rejects.toThrow('division by zero');
+      return sql<{ one: number }[]>`select 1 as one`;
+    });
+    expect(row?.one).toBe(1);
+  });
+
   it('passes a business error and a constraint error on as they are', async () => {
     const tenant = await createTenant(database.db);
     const duplicate = database.db.tenant(

@@ -54,7 +54,6 @@ export function isConnectionLost(error: unknown): boolean {
   return code !== undefined && (lostCodes.has(code) || unavailableStates.test(code));
 }
 
-/** The error to throw at the edge of a scope: a RollcallError where the database is the problem, else the same error. */
 /** Deadlock, serialization, lock not available: the same work may succeed a moment later. */
 const busyStates: ReadonlySet<string> = new Set(['40P01', '40001', '55P03']);
 
@@ -64,6 +63,7 @@ export function isPassingFailure(error: unknown): boolean {
   return isConnectionLost(error) || busyStates.has(databaseErrorCode(error) ?? '');
 }
 
+/** The error to throw at the edge of a scope: a RollcallError where the database is the problem, else the same error. */
 export function translateFailure(error: unknown): unknown {
   const coded = findCoded(error);
   if (coded === undefined) return error;

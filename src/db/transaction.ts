@@ -121,6 +121,11 @@ async function reserve(pool: Pool): Promise<postgres.ReservedSql> {
   });
 }
 
+/** Leaves at once; never rejects. Awaited, because a bare `then` would overtake the `begin` that is on its way. */
+async function sent(statement: PromiseLike<unknown>): Promise<void> {
+  await Promise.allSettled([statement]);
+}
+
 type SavepointWork<T> = (sql: postgres.TransactionSql) => T | Promise<T>;
 
 /** A reserved connection lacks what postgres.js's own `begin` adds; Drizzle needs `savepoint`. */
@@ -131,16 +136,17 @@ function addSavepoints(reserved: postgres.ReservedSql): BoundSql {
     if (work === undefined) throw new TypeError('savepoint needs a function');
     count += 1;
     const name = `rollcall_${count}`;
-    await reserved.unsafe(`savepoint ${name}`);
+    // what fails here fails what comes after it, and the commit; nothing but time is lost by not waiting
+    const opened = sent(reserved.unsafe(`savepoint ${name}`));
     let result: T;
     try {
       result = await work(bound);
     } catch (error) {
+      await opened;
       await reserved.unsafe(`rollback to savepoint ${name}`);
       throw error;
     }
-    // waited for: after a connection was lost here, what comes next would wait for an answer that nobody gives
-    await reserved.unsafe(`release savepoint ${name}`);
+    void sent(reserved.unsafe(`release savepoint ${name}`));
     return result;
   }
   function prepare(): Promise<never> {

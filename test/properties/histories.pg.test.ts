@@ -38,6 +38,7 @@ it(
       // a shorter history is worth its time in the long form only
       endOnFailure: !isFull,
       interruptAfterTimeLimit: timeoutMs,
+      markInterruptAsFailure: true,
     });
   },
   timeoutMs,
