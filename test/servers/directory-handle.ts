@@ -28,7 +28,12 @@ export type DirectoryDialect = {
 
 const valuesPerModify = 500;
 
-export type OpenHandle = DirectoryHandle & { dnOf(anchor: string): string; close(): Promise<void> };
+export type OpenHandle = DirectoryHandle & {
+  dnOf(anchor: string): string;
+  /** After a restart of the server: the client would go on without signing in. */
+  reconnect(): Promise<void>;
+  close(): Promise<void>;
+};
 
 /** RFC 4514 section 2.4. */
 function rdn(name: string): string {
@@ -109,6 +114,10 @@ export async function openDirectoryHandle(admin: AdminConnection, dialect: Direc
     },
     removeMembers: (groupAnchor, memberAnchors) =>
       modify(dnOf(groupAnchor), 'delete', 'member', memberAnchors.map(dnOf)),
+    async reconnect() {
+      await client.unbind();
+      await client.bind(admin.dn, admin.password);
+    },
     close: () => client.unbind(),
   };
 }

@@ -13,10 +13,24 @@ export const openldapAccounts = {
 
 type Paths = { readonly folder: string; readonly ca: string; readonly cert: string; readonly key: string };
 
+/** Overlays to leave out; references are what keeps the names in groups right when an entry goes or is renamed. */
+export type OpenldapOverlay = 'references' | 'syncprov';
+
 const modulePath = ['/usr/lib/ldap', '/usr/lib64/openldap', '/usr/lib/openldap'].find((path) => existsSync(path));
 const schemaPath = ['/etc/ldap/schema', '/etc/openldap/schema'].find((path) => existsSync(path));
 
-export function openldapConfig({ folder, ca, cert, key }: Paths): string {
+export type OpenldapShape = {
+  readonly without?: readonly OpenldapOverlay[];
+  /** The service accounts see what lies below the topmost entry, but not that entry. */
+  readonly isSuffixHidden?: boolean;
+};
+
+export function openldapConfig(paths: Paths, { without = [], isSuffixHidden = false }: OpenldapShape = {}): string {
+  const references = without.includes('references') ? '' : referenceOverlays;
+  return `${serverConfig(paths, isSuffixHidden ? 'children' : 'subtree')}${references}${ppolicyOverlay}${without.includes('syncprov') ? '' : syncprovOverlay}`;
+}
+
+function serverConfig({ folder, ca, cert, key }: Paths, shown: 'children' | 'subtree'): string {
   return `dn: cn=config
 objectClass: olcGlobal
 cn: config
@@ -72,35 +86,41 @@ olcDbIndex: objectClass,entryUUID,entryCSN,modifyTimestamp,uid,mail,member,membe
 olcLimits: {0}dn.exact="${openldapAccounts.sync.dn}" size=unlimited time=unlimited
 olcLimits: {1}dn.exact="${openldapAccounts.limited.dn}" size.soft=500 size.hard=500 size.pr=100 size.prtotal=500
 olcAccess: {0}to attrs=userPassword by self write by anonymous auth by * none
-olcAccess: {1}to * by dn.children="${suffix}" read by * none
+olcAccess: {1}to dn.${shown}="${suffix}" by dn.children="${suffix}" read by * none
 
-dn: olcOverlay={0}memberof,olcDatabase={1}mdb,cn=config
+`;
+}
+
+const referenceOverlays = `dn: olcOverlay=memberof,olcDatabase={1}mdb,cn=config
 objectClass: olcOverlayConfig
 objectClass: olcMemberOf
-olcOverlay: {0}memberof
+olcOverlay: memberof
 olcMemberOfRefInt: TRUE
 
-dn: olcOverlay={1}refint,olcDatabase={1}mdb,cn=config
+dn: olcOverlay=refint,olcDatabase={1}mdb,cn=config
 objectClass: olcOverlayConfig
 objectClass: olcRefintConfig
-olcOverlay: {1}refint
+olcOverlay: refint
 olcRefintAttribute: member
 olcRefintNothing: ${openldapAccounts.admin.dn}
 
-dn: olcOverlay={2}ppolicy,olcDatabase={1}mdb,cn=config
+`;
+
+const ppolicyOverlay = `dn: olcOverlay=ppolicy,olcDatabase={1}mdb,cn=config
 objectClass: olcOverlayConfig
 objectClass: olcPPolicyConfig
-olcOverlay: {2}ppolicy
+olcOverlay: ppolicy
 olcPPolicyDefault: cn=default,ou=policies,${suffix}
 
-dn: olcOverlay={3}syncprov,olcDatabase={1}mdb,cn=config
+`;
+
+const syncprovOverlay = `dn: olcOverlay=syncprov,olcDatabase={1}mdb,cn=config
 objectClass: olcOverlayConfig
 objectClass: olcSyncProvConfig
-olcOverlay: {3}syncprov
+olcOverlay: syncprov
 olcSpCheckpoint: 100 10
 olcSpSessionlog: 100000
 `;
-}
 
 function serviceAccount(account: { readonly dn: string; readonly password: string }): string {
   return `dn: ${account.dn}

@@ -7,6 +7,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { makeServerCertificate } from './certificates.ts';
 import { openldapAccounts, openldapBase, openldapBaseDn, openldapConfig } from './openldap-config.ts';
+import type { OpenldapShape } from './openldap-config.ts';
 import { freePort, run, startProcess } from './process.ts';
 import type { ServerProcess } from './process.ts';
 
@@ -45,7 +46,7 @@ export type Openldap = {
   stop(): Promise<void>;
 };
 
-export type OpenldapOptions = {
+export type OpenldapOptions = OpenldapShape & {
   /** LDIF text of further entries below the base. */
   readonly entries?: string;
   /** LDIF file of further entries, for big directories (see ldif.ts). */
@@ -80,7 +81,7 @@ async function createDirectory(folder: string, slapadd: string, options: Openlda
     writeFileSync(join(folder, name), text);
     await load(database, join(folder, name));
   };
-  await loadText(0, 'config.ldif', openldapConfig(paths));
+  await loadText(0, 'config.ldif', openldapConfig(paths, options));
   await loadText(1, 'base.ldif', openldapBase());
   if (options.entries !== undefined) await loadText(1, 'entries.ldif', options.entries);
   if (options.ldifPath !== undefined) await load(1, options.ldifPath);

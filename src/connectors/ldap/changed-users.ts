@@ -24,7 +24,8 @@ export class ChangedUsers {
     this.#options = options;
     this.#from = from;
     this.#form = userFormOf(options);
-    this.#names = [...new Set([...this.#form.names, 'objectSid'])];
+    const sid = options.directory.profile.hasPrimaryGroups ? ['objectSid'] : [];
+    this.#names = [...new Set([...this.#form.names, ...sid])];
     this.#ends = new AccountEnds(options);
     if (from.nextEnd !== null) this.#ends.add(new Date(from.nextEnd));
   }

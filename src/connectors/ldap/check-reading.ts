@@ -118,6 +118,8 @@ export async function checkDeletions({ directory }: ReadOptions): Promise<Outcom
   );
 }
 
+const wayNames = { dirsync: 'DirSync', usn: 'uSNChanged', syncrepl: 'syncrepl' } as const;
+
 export async function checkIncrements(options: ReadOptions, settings: LdapSettings): Promise<Outcome> {
   const wanted = settings.increments === 'off' ? 'auto' : settings.increments;
   const { position, events } = await startIncrements(options, wanted);
@@ -127,7 +129,7 @@ export async function checkIncrements(options: ReadOptions, settings: LdapSettin
     const message = why ?? 'Every run reads everything: from this server that is quick.';
     return settings.increments === 'off' || why === undefined ? ok(message, facts) : warning(message, facts);
   }
-  const way = position.by === 'dirsync' ? 'DirSync' : 'uSNChanged';
+  const way = wayNames[position.by];
   if (settings.increments === 'off') return ok(`Changes alone could be read, by ${way}; it is switched off.`, facts);
   return ok(`Between full reads only changes are read, by ${way}.`, facts);
 }

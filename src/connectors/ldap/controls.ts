@@ -8,7 +8,10 @@ export const controlOids = {
   extendedDn: '1.2.840.113556.1.4.529',
   showDeleted: '1.2.840.113556.1.4.417',
   dirSync: '1.2.840.113556.1.4.841',
+  /** RFC 4533 section 2. */
   syncRequest: '1.3.6.1.4.1.4203.1.9.1.1',
+  syncState: '1.3.6.1.4.1.4203.1.9.1.2',
+  syncDone: '1.3.6.1.4.1.4203.1.9.1.3',
 } as const;
 
 /** Any control whose value is known as bytes. */

@@ -6,13 +6,17 @@ import type { Cursor } from '../contract/contract.ts';
 const position = z.discriminatedUnion('by', [
   z.strictObject({ by: z.literal('dirsync'), cookie: z.base64() }),
   z.strictObject({ by: z.literal('usn'), usn: z.string().regex(/^\d{1,19}$/) }),
+  z.strictObject({ by: z.literal('syncrepl'), cookie: z.base64() }),
 ]);
 export type Position = z.output<typeof position>;
 
 const cursorSchema = z.strictObject({
   v: z.literal(1),
   position,
-  /** The server the position belongs to: USNs and DirSync cookies of another domain controller count otherwise. */
+  /**
+   * Whom the position belongs to: the domain controller, because USNs and DirSync cookies of another one count
+   * otherwise; in OpenLDAP the tree, because its cookies mean the same to all its replicas.
+   */
   server: z.string().min(1),
   /** Hash of what is read: bases, filters, attributes. */
   query: z.string(),

@@ -1,6 +1,6 @@
 /**
- * A delta read of Active Directory: which objects changed since the cursor, each of them read anew by its GUID, so that
- * base and filter decide as in a full read. What no feed tells leads to a full read: a renamed organizational unit moves
+ * A delta read of Active Directory or OpenLDAP: which objects changed since the cursor, each of them read anew by its id,
+ * so that base and filter decide as in a full read. What no feed tells leads to a full read: a renamed organizational unit moves
  * everybody below it without a word about them.
  */
 import type { ObjectKind } from '../../core/vocabulary.ts';
@@ -10,9 +10,12 @@ import { changedGroups } from './changed-groups.ts';
 import type { LdapCursor, Position } from './cursor.ts';
 import { seesDeletions } from './deletions.ts';
 import { isHistoryLost, readChanges } from './dirsync-changes.ts';
+import { groupsNaming, wholeGroups } from './members-by-name.ts';
+import type { Named } from './members-by-name.ts';
 import { searchOf } from './objects.ts';
 import type { ReadOptions } from './objects.ts';
 import { pagedWhole } from './ranged.ts';
+import { readSyncChanges } from './syncrepl-changes.ts';
 import { readUsnChanges } from './usn-changes.ts';
 
 const sweepShrinkShare = 0.8;
@@ -20,10 +23,16 @@ const sweepShrinkCount = 10;
 
 type Batches = AsyncGenerator<DirectoryEvent[], void>;
 
+const readers: Readonly<Record<Position['by'], (options: ReadOptions, from: LdapCursor) => Batches>> = {
+  dirsync: readByDirSync,
+  usn: readByUsn,
+  syncrepl: readBySyncrepl,
+};
+
 /** Ends with `complete` or, when the history is lost or not enough, with `reset`. */
 export async function* readDelta(options: ReadOptions, from: LdapCursor): Batches {
   try {
-    yield* from.position.by === 'dirsync' ? readByDirSync(options, from) : readByUsn(options, from);
+    yield* readers[from.position.by](options, from);
   } catch (error) {
     if (!isHistoryLost(error)) throw error;
     yield reset(`The server does not take the stored position: ${error.raw ?? error.message}`);
@@ -63,6 +72,36 @@ async function* readByUsn(options: ReadOptions, from: LdapCursor): Batches {
   yield* users.primaryGroups();
   const position: Position = { by: 'usn', usn: changes.usn };
   yield* end(options, { ...from, position, nextEnd: users.nextEnd }, false);
+}
+
+/** An id may be that of a user or a group, or of something else: each is looked for among both. */
+async function* readBySyncrepl(options: ReadOptions, from: LdapCursor): Batches {
+  const changes = await readSyncChanges(options, from);
+  if (typeof changes === 'string') {
+    yield reset(changes);
+    return;
+  }
+  const users = new ChangedUsers(options, from);
+  const found: Named[] = [];
+  yield* noting(users.byId(new Set(changes.ids)), found);
+  yield* users.ended();
+  if (options.readGroups) {
+    yield* noting(wholeGroups(options, changes.ids), found);
+    yield* groupsNaming(options, found);
+  }
+  const position: Position = { by: 'syncrepl', cookie: changes.cookie };
+  yield* end(options, { ...from, position, nextEnd: users.nextEnd }, changes.tellsDeletions);
+}
+
+async function* noting(batches: Batches, found: Named[]): Batches {
+  for await (const batch of batches) {
+    for (const event of batch) {
+      if (event.type !== 'upsert') continue;
+      const { anchor, locator } = event.object;
+      if (locator !== null) found.push({ anchor, dn: locator });
+    }
+    yield batch;
+  }
 }
 
 /** Where nobody tells about deletions, all ids are looked at. */

@@ -6,7 +6,7 @@ import type { Client } from 'ldapts';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { openDirectoryHandle } from '../../../test/servers/directory-handle.ts';
 import type { OpenHandle } from '../../../test/servers/directory-handle.ts';
-import { seededRandom } from '../../../test/servers/ldif.ts';
+import { Follower, playHistory } from '../../../test/servers/follower.ts';
 import { startSamba } from '../../../test/servers/samba.ts';
 import type { Samba } from '../../../test/servers/samba.ts';
 import {
@@ -81,52 +81,12 @@ async function read(mode: 'full' | 'delta', cursor: Cursor | null, overrides: Ov
   return events;
 }
 
-/** What the engine knows, kept up to date the way the engine does it. */
-class Follower {
-  readonly mirror = new Mirror();
-  cursor: Cursor | null = null;
-  readonly #overrides: Overrides;
-
-  constructor(overrides: Overrides) {
-    this.#overrides = overrides;
-  }
-
-  async full(): Promise<this> {
-    this.#take(await read('full', null, this.#overrides));
-    return this;
-  }
-
-  /** The events of an increment; after a `reset` nothing is taken over. */
-  async delta(overrides: Overrides = {}): Promise<DirectoryEvent[]> {
-    const events = await read('delta', this.cursor, { ...this.#overrides, ...overrides });
-    if (!events.some(({ type }) => type === 'reset')) this.#take(events);
-    return events;
-  }
-
-  #take(events: readonly DirectoryEvent[]): void {
-    const last = events.at(-1);
-    if (last?.type !== 'complete') throw new Error('The read did not complete.');
-    this.mirror.apply(events);
-    this.cursor = last.cursor;
-  }
-
-  /** An increment, after which the mirror says what a full read says. */
-  async expectInStep(): Promise<DirectoryEvent[]> {
-    const events = await this.delta();
-    expect(events.filter(({ type }) => type === 'reset')).toEqual([]);
-    const truth = new Mirror();
-    truth.apply(await read('full', null, this.#overrides));
-    expect(this.mirror.effective()).toEqual(truth.effective());
-    return events;
-  }
-}
-
 const means = [
   { name: 'DirSync', by: 'dirsync', overrides: {} as Overrides },
   { name: 'uSNChanged with an ordinary account', by: 'usn', overrides: { bindDn: 'svc-ordinary@ad.example.test' } },
 ] as const;
 
-const follow = (overrides: Overrides): Promise<Follower> => new Follower(overrides).full();
+const follow = (overrides: Overrides): Promise<Follower<Overrides>> => new Follower(read, overrides).full();
 const reasonOf = (events: readonly DirectoryEvent[]): string =>
   events.flatMap((event) => (event.type === 'reset' ? [event.reason] : [])).join();
 const upserted = (events: readonly DirectoryEvent[]): string[] =>
@@ -276,31 +236,12 @@ describe.each(means)('an increment by $name', ({ by, overrides }) => {
   });
 
   test('any history of changes ends where a full read ends', { timeout: 120_000 }, async () => {
-    const seed = Number(process.env['ROLLCALL_SEED'] ?? 20_261_122);
-    console.log(`seed ${seed} (${by})`);
-    const random = seededRandom(seed);
     const users = [...(await directory.addUsers(`r-${by}-`, 8))];
     const groups: string[] = [];
     for (let index = 0; index < 4; index += 1) groups.push(await directory.addGroup(`r${index} ${by}`));
-    const pick = (list: readonly string[]): string => list[Math.floor(random() * list.length)] ?? '';
     const follower = await follow(overrides);
     const steps = process.env['ROLLCALL_FULL'] === '1' ? 120 : 24;
-    let fresh = 0;
-    for (let step = 0; step < steps; step += 1) {
-      const [user, group] = [pick(users), pick(groups)];
-      const kind = Math.floor(random() * 8);
-      const isMember: boolean = follower.mirror.edgesOf(group).has(user);
-      if (kind === 0) users.push(await directory.addUser({ name: `r-${by}-new${fresh++}` }));
-      else if (kind === 1 && users.length > 4) {
-        users.splice(users.indexOf(user), 1);
-        await directory.deleteUser(user);
-      } else if (kind === 2) await directory.setEmail(user, `${step}@example.org`);
-      else if (kind === 3) await directory.renameUser(user, `r-${by}-renamed${fresh++}`);
-      else if (kind === 4) await directory.disableUser(user);
-      else if (isMember) await directory.removeMembers(group, [user]);
-      else await directory.addMembers(group, [user]);
-      await follower.expectInStep();
-    }
+    await playHistory(directory, follower, { users, groups }, { name: by, steps });
   });
 });
 

@@ -5,9 +5,9 @@ import { join } from 'node:path';
 import { Client } from 'ldapts';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { openDirectoryHandle } from '../../../test/servers/directory-handle.ts';
-import type { DirectoryDialect } from '../../../test/servers/directory-handle.ts';
 import { startByteCutter } from '../../../test/servers/byte-cutter.ts';
 import { ldifAnchor, writeLdif } from '../../../test/servers/ldif.ts';
+import { openldapDialect } from '../../../test/servers/openldap-directory.ts';
 import { isOpenldapInstalled, startOpenldap } from '../../../test/servers/openldap.ts';
 import type { Openldap } from '../../../test/servers/openldap.ts';
 import { freePort } from '../../../test/servers/process.ts';
@@ -29,25 +29,6 @@ const entries = Array.from(
   (_, index) =>
     `dn: uid=p${index},ou=people,dc=example,dc=org\nobjectClass: inetOrgPerson\nuid: p${index}\ncn: P ${index}\nsn: P\n`,
 ).join('\n');
-
-function dialectOf(server: Openldap): DirectoryDialect {
-  return {
-    peopleDn: server.peopleDn,
-    groupsDn: server.groupsDn,
-    idAttribute: 'entryUUID',
-    readAnchor: (value) => value.toString(),
-    userAttributes: (number, name) => ({
-      objectClass: 'inetOrgPerson',
-      cn: name,
-      sn: 'Someone',
-      uid: `u${number}`,
-      displayName: name,
-    }),
-    groupAttributes: (_number, name) => ({ objectClass: 'groupOfNames', cn: name }),
-    disabled: { attribute: 'pwdAccountLockedTime', value: '000001010000Z' },
-    noMember: '',
-  };
-}
 
 function settingsOf(server: Openldap, overrides: Record<string, unknown> = {}): LdapSettings {
   return connector.settingsSchema.parse({
@@ -92,7 +73,7 @@ async function makeFixture(security: 'ldaps' | 'starttls'): Promise<Fixture> {
   const port = security === 'ldaps' ? server.tlsPort : server.port;
   const settings = settingsOf(server, { security, port });
   const admin = { url: server.url, dn: server.adminDn, password: server.adminPassword };
-  const directory = await openDirectoryHandle(admin, dialectOf(server));
+  const directory = await openDirectoryHandle(admin, openldapDialect(server));
   return {
     connector,
     settings,

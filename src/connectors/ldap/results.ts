@@ -26,7 +26,7 @@ export type LdapResult = {
   readonly controls: ReadonlyMap<string, Buffer>;
 };
 
-function undecodable(raw: string): RollcallError {
+export function undecodable(raw: string): RollcallError {
   return new RollcallError('directory_protocol', 'The directory sent a message that can not be decoded.', { raw });
 }
 
@@ -86,6 +86,17 @@ export function readResult(frame: Buffer): LdapResult {
       else skipElement(reader);
     }
     return { code, matchedDn, message, referrals, oid, controls: readControls(reader) };
+  });
+}
+
+/** Controls that came with a message, whatever it is. */
+export function readMessageControls(frame: Buffer): ReadonlyMap<string, Buffer> {
+  return decoding(() => {
+    const reader = new BerReader(frame);
+    need(reader.readSequence(), 'message');
+    need(reader.readInt(), 'message id');
+    skipElement(reader);
+    return readControls(reader);
   });
 }
 

@@ -11,6 +11,8 @@ export type Search = {
   readonly controls?: readonly Control[];
   /** 0 lets the server decide. */
   readonly sizeLimit?: number;
+  /** Sees each message of a search that is not paged, whole and in order, before its entries are handed on. */
+  readonly observe?: (tag: number, message: Buffer) => void;
   /** Completes "while ..." in errors, e.g. "reading users". */
   readonly doing: string;
 };

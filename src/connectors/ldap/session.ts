@@ -131,7 +131,7 @@ export class LdapSession {
     let isOver = false;
     try {
       for (;;) {
-        const { entries, last } = await this.#nextBatch(id);
+        const { entries, last } = await this.#nextBatch(id, search.observe);
         isOver = last !== null;
         if (entries.length > 0) yield entries;
         if (last === null) continue;
@@ -280,13 +280,14 @@ export class LdapSession {
   // ------------------------------------------------------------ answers
 
   /** What has arrived for the operation, decoded; waits for at least one message. */
-  async #nextBatch(id: number): Promise<Batch> {
+  async #nextBatch(id: number, observe?: Search['observe']): Promise<Batch> {
     const entries: LdapEntry[] = [];
     // between two batches the socket is read, or the server would wait for the consumer
     if (!this.#inbox.isEmpty) await nextTurn();
     for (let message: Message | undefined = await this.#nextMessage(); message !== undefined; message = this.#take()) {
       if (!this.#isMine(message, id)) continue;
       const { tag } = message;
+      observe?.(tag, frameOf(message));
       if (tag === messageTags.searchEntry)
         entries.push(new LdapEntry(message.piece, message.contentOffset, message.end));
       else if (tag === messageTags.searchDone) return { entries, last: message };

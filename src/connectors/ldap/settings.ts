@@ -92,10 +92,10 @@ export const ldapSettings = z.strictObject({
       'What a lockout after wrong passwords makes of a user; a disabled or expired account is always inactive.',
     ),
   increments: z
-    .enum(['off', 'auto', 'dirsync', 'usn'])
+    .enum(['off', 'auto', 'dirsync', 'usn', 'syncrepl'])
     .default('off')
     .describe(
-      'Between full reads, read changes only: auto takes DirSync, else uSNChanged, in Active Directory, and nothing elsewhere, where a full read is quick.',
+      'Between full reads, read changes only: auto takes DirSync, else uSNChanged, in Active Directory, and syncrepl in OpenLDAP. Elsewhere there are none.',
     ),
   pageSize: z.int().min(0).max(10_000).default(500).describe('Entries per page; 0 for servers without paged results.'),
   idleTimeoutSeconds: z.int().min(1).max(600).default(30).describe('Longest silence while an answer is awaited.'),
