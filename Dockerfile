@@ -22,8 +22,10 @@ COPY package.json ./
 COPY config ./config
 COPY drizzle ./drizzle
 COPY src ./src
-# fills the compile cache as root: afterwards it is only read, which suits a read-only root
-RUN node --disable-proto=delete src/main.ts --version
+# fills the compile cache as root: afterwards it is only read, which suits a read-only root, and a process that finds
+# all there loads no compiler (20 MB)
+RUN node --disable-proto=delete src/main.ts --version && \
+    node --disable-proto=delete --input-type=module --eval "await import('/app/src/app/app.ts')"
 
 USER node
 # 8080: API, SCIM. 8081: /livez, /readyz, /metrics; keep it inside the cluster.

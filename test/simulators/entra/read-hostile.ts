@@ -4,6 +4,8 @@
  *
  *   node test/simulators/entra/read-hostile.ts SETTINGS_JSON SECRET MOST_PAGES
  */
+// ours, and loaded only when it is needed: what the server makes of our memory is measured
+import '../../../src/connectors/entra/application-tokens.ts';
 import { entraConnector } from '../../../src/connectors/entra/entra.ts';
 import { entraSettingsSchema } from '../../../src/connectors/entra/settings.ts';
 import { isRollcallError } from '../../../src/core/errors.ts';
