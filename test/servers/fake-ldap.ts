@@ -17,6 +17,7 @@ const tags = {
   searchReference: 0x73,
   extended: 0x77,
   extendedDone: 0x78,
+  intermediate: 0x79,
   controls: 0xa0,
 } as const;
 
@@ -207,24 +208,38 @@ function result(id: number, tag: number, code: number, message: string, tail?: (
   return write(id, tag, body, tail);
 }
 
-/** The end of a search, without controls. */
-export function resultBytes(id: number, code: number, message: string): Buffer {
-  return result(id, tags.searchDone, code, message);
+/** The end of a search, without controls unless one is given. */
+export function resultBytes(id: number, code: number, message: string, more?: ControlBytes): Buffer {
+  return result(id, tags.searchDone, code, message, more === undefined ? undefined : controlOf(more));
 }
 
-export function entryBytes(id: number, dn: string, attributes: Attributes): Buffer {
-  return write(id, tags.searchEntry, (writer) => {
-    writer.writeString(dn);
+/** A response control and its value. */
+export type ControlBytes = { readonly oid: string; readonly value: Buffer };
+
+export function entryBytes(id: number, dn: string, attributes: Attributes, more?: ControlBytes): Buffer {
+  const tail = more === undefined ? undefined : controlOf(more);
+  return write(id, tags.searchEntry, (writer) => entryBody(writer, dn, attributes), tail);
+}
+
+function entryBody(writer: BerWriter, dn: string, attributes: Attributes): void {
+  writer.writeString(dn);
+  writer.startSequence();
+  for (const [name, values] of Object.entries(attributes)) {
     writer.startSequence();
-    for (const [name, values] of Object.entries(attributes)) {
-      writer.startSequence();
-      writer.writeString(name);
-      writer.startSequence(0x31);
-      for (const value of values) writer.writeBuffer(Buffer.from(value), octets);
-      writer.endSequence();
-      writer.endSequence();
-    }
+    writer.writeString(name);
+    writer.startSequence(0x31);
+    for (const value of values) writer.writeBuffer(Buffer.from(value), octets);
     writer.endSequence();
+    writer.endSequence();
+  }
+  writer.endSequence();
+}
+
+/** RFC 4511 section 4.13. */
+export function intermediateBytes(id: number, oid: string, value: Buffer): Buffer {
+  return write(id, tags.intermediate, (writer) => {
+    writer.writeString(oid, 0x80);
+    writer.writeBuffer(value, 0x81);
   });
 }
 
@@ -233,11 +248,15 @@ function control(oid: string, writeValue: (value: BerWriter) => void): (writer: 
   value.startSequence();
   writeValue(value);
   value.endSequence();
+  return controlOf({ oid, value: value.buffer });
+}
+
+function controlOf({ oid, value }: ControlBytes): (writer: BerWriter) => void {
   return (writer) => {
     writer.startSequence(tags.controls);
     writer.startSequence();
     writer.writeString(oid);
-    writer.writeBuffer(value.buffer, octets);
+    writer.writeBuffer(value, octets);
     writer.endSequence();
     writer.endSequence();
   };

@@ -85,8 +85,13 @@ function cookieOf(bytes: Buffer): Buffer {
   return Buffer.from(bytes);
 }
 
-function idOf(bytes: Buffer): string {
+function idBytesOf(elements: Elements): Buffer {
+  const bytes = elements.take(tags.octets, 'entry id');
   if (bytes.length !== idBytes) throw undecodable(`entry id of ${bytes.length} bytes`);
+  return bytes;
+}
+
+function idText(bytes: Buffer): string {
   const hex = bytes.toString('hex');
   return [hex.slice(0, 8), hex.slice(8, 12), hex.slice(12, 16), hex.slice(16, 20), hex.slice(20)].join('-');
 }
@@ -109,7 +114,7 @@ export function readSyncState(message: Buffer): SyncState {
   const [code = -1, ...rest] = elements.take(tags.enumerated, 'sync state');
   const state = rest.length === 0 ? states[code] : undefined;
   if (state === undefined) throw undecodable(`sync state ${code}`);
-  const id = idOf(elements.take(tags.octets, 'entry id'));
+  const id = idText(idBytesOf(elements));
   elements.cookie();
   elements.end('sync state');
   return { state, id };
@@ -135,7 +140,8 @@ export type SyncInfo =
       readonly kind: 'idSet';
       readonly cookie: Buffer | null;
       readonly refreshDeletes: boolean;
-      readonly ids: readonly string[];
+      /** One behind the other: most of them only say that nothing changed. */
+      readonly ids: Buffer;
     };
 
 /** A Sync Info Message (section 2.5); no other intermediate response was asked for. */
@@ -167,7 +173,15 @@ function readInfo(value: Elements): SyncInfo {
   const refreshDeletes = inner.boolean(false);
   const set = new Elements(inner.take(tags.set, 'entry ids'));
   inner.end('set of ids');
-  const ids: string[] = [];
-  while (!set.isEmpty) ids.push(idOf(set.take(tags.octets, 'entry id')));
-  return { kind: 'idSet', cookie, refreshDeletes, ids };
+  const parts: Buffer[] = [];
+  while (!set.isEmpty) parts.push(idBytesOf(set));
+  return { kind: 'idSet', cookie, refreshDeletes, ids: Buffer.concat(parts) };
+}
+
+export function countIds(ids: Buffer): number {
+  return ids.length / idBytes;
+}
+
+export function* eachId(ids: Buffer): Generator<string> {
+  for (let at = 0; at < ids.length; at += idBytes) yield idText(ids.subarray(at, at + idBytes));
 }

@@ -6,7 +6,7 @@ import type { LdapEntry } from './entry.ts';
 import { isPresent } from './filter.ts';
 import type { ReadOptions } from './objects.ts';
 import { messageTags } from './results.ts';
-import { readSyncDone, readSyncInfo, readSyncState } from './sync-messages.ts';
+import { countIds, eachId, readSyncDone, readSyncInfo, readSyncState } from './sync-messages.ts';
 import type { SyncState } from './sync-messages.ts';
 import { suffixOf, syncControl } from './syncrepl.ts';
 
@@ -14,8 +14,8 @@ import { suffixOf, syncControl } from './syncrepl.ts';
 const maxChanges = 20_000;
 const alwaysFew = 1_000;
 const mostShare = 0.5;
-/** Ids of what did not change; more than anybody has is a server that never comes to its end. */
-const maxPresent = 20_000_000;
+/** Ids of what changed and of what did not; more than anybody has is a server that never comes to its end. */
+const maxTold = 20_000_000;
 
 export type SyncChanges = {
   /** Ids of whatever changed or is gone, of any kind. */
@@ -94,7 +94,7 @@ class Observer {
   cookie: Buffer | null = null;
   /** Of entries that were not handed on yet. */
   readonly #states: SyncState['state'][] = [];
-  #present = 0;
+  #told = 0;
 
   message(tag: number, message: Buffer): void {
     if (tag === messageTags.searchEntry) this.#entry(readSyncState(message));
@@ -110,7 +110,7 @@ class Observer {
   #entry({ state, id }: SyncState): void {
     this.#states.push(state);
     if (state === 'present') this.#count(1);
-    else this.ids.add(id);
+    else this.#add(id);
   }
 
   #info(message: Buffer): void {
@@ -118,15 +118,21 @@ class Observer {
     if (info.cookie !== null && info.cookie.length > 0) this.cookie = info.cookie;
     if (info.kind !== 'idSet') return;
     // who is there without a change is found by looking at all ids, under base and filter
-    if (!info.refreshDeletes) this.#count(info.ids.length);
-    else for (const id of info.ids) this.ids.add(id);
+    if (info.refreshDeletes) for (const id of eachId(info.ids)) this.#add(id);
+    else this.#count(countIds(info.ids));
+  }
+
+  /** One too many is enough to know that there are. */
+  #add(id: string): void {
+    if (this.ids.size <= maxChanges) this.ids.add(id);
+    this.#count(1);
   }
 
   #count(more: number): void {
-    this.#present += more;
-    if (this.#present <= maxPresent) return;
+    this.#told += more;
+    if (this.#told <= maxTold) return;
     throw new RollcallError('directory_protocol', 'The server never comes to the end of its changes.', {
-      raw: `more than ${maxPresent} present ids`,
+      raw: `more than ${maxTold} ids`,
     });
   }
 }
