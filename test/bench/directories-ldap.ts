@@ -133,6 +133,11 @@ async function measureOpenldap(report: Report, shape: Shape, directory: Openldap
   report(`${name}_best_times_best`, Math.min(...ours) / Math.min(...theirs), 'times', 1.1);
   report(`${name}_people_a_second`, users / median(ours), '1/s');
   report(`${name}_peak_memory`, median(peaks), 'MB', users > usualUsers ? 400 : 150);
+  const { settings } = request;
+  const figures = await read({ ...request, settings: { ...settings, increments: 'auto' }, increments: idleIncrements });
+  if (figures.incrementBy !== 'syncrepl') throw new Error(`The position is by ${figures.incrementBy ?? 'nothing'}.`);
+  report(`${name}_idle_increment_syncrepl`, median(figures.incrementMs), 'ms');
+  report(`${name}_idle_increment_syncrepl_best`, Math.min(...figures.incrementMs), 'ms');
   return { peakMb: median(peaks), cpuSeconds: median(cpu) };
 }
 

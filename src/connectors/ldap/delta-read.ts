@@ -86,7 +86,7 @@ async function* readBySyncrepl(options: ReadOptions, from: LdapCursor): Batches 
   yield* noting(users.byId(new Set(changes.ids)), found);
   yield* users.ended();
   if (options.readGroups) {
-    yield* noting(wholeGroups(options, changes.ids), found);
+    yield* noting(wholeGroups(options, changes.ids, from.users + from.groups), found);
     yield* groupsNaming(options, found);
   }
   const position: Position = { by: 'syncrepl', cookie: changes.cookie };

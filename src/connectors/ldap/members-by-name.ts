@@ -6,26 +6,29 @@ import { RollcallError } from '../../core/errors.ts';
 import type { DirectoryEvent } from '../contract/contract.ts';
 import { DnIndex } from './dn-index.ts';
 import { dnKey, isKeyBelow } from './dn.ts';
-import { allOf, anyOf, equals } from './filter.ts';
+import { allOf, anyOf, equals, isPresent } from './filter.ts';
 import { lookUpByGuid } from './look-up.ts';
 import { anchorOf, groupNamesOf, groupObject, memberDn, memberEvents, memberValues, searchOf } from './objects.ts';
 import type { ReadOptions } from './objects.ts';
 import { pagedWhole } from './ranged.ts';
 
-const maxAsked = 500;
+/** Asking for one entry takes about as long as reading the names of a hundred. */
+const askedShare = 0.01;
+const alwaysAsked = 20;
 /** noSuchObject and invalidDNSyntax: nobody has the name. */
 const nobody = new Set([32, 34]);
 
 /** An entry as it is now. */
 export type Named = { readonly anchor: string; readonly dn: string };
 
-/** Those of the ids that are groups of this connection, whole; the others are absent among groups. */
+/** Those of the ids that are groups of this connection, whole; the others are absent among groups. `known`: how many there are in all. */
 export async function* wholeGroups(
   options: ReadOptions,
   ids: readonly string[],
+  known: number,
 ): AsyncGenerator<DirectoryEvent[], void> {
   const { directory } = options;
-  const names = new NameLookUp(options);
+  const names = new NameLookUp(options, Math.max(alwaysAsked, known * askedShare));
   const lookUp = { place: directory.groups, attributes: groupNamesOf(directory), doing: 'reading changed groups' };
   for await (const { found, missing } of lookUpByGuid(options, lookUp, ids)) {
     yield missing.map((anchor): DirectoryEvent => ({ type: 'absent', kind: 'group', anchor }));
@@ -64,29 +67,48 @@ export async function* groupsNaming(
 ): AsyncGenerator<DirectoryEvent[], void> {
   const { directory, pageSize } = options;
   const { session, profile, groups } = directory;
+  const attributes = entries.length === 0 ? [] : await usedAttributes(options);
   for (const { anchor, dn } of entries) {
-    const names = anyOf(...profile.memberAttributes.map((attribute) => equals(attribute, dn)));
-    const place = { base: groups.base, filter: allOf(groups.filter, names) };
-    const search = searchOf(place, [profile.idAttribute], 'looking for groups of changed entries');
-    for await (const found of pagedWhole(session, search, pageSize)) {
-      yield found.flatMap((group) => [...memberEvents(anchorOf(directory, group), 'add', [anchor])]);
+    for (const attribute of attributes) {
+      const place = { base: groups.base, filter: allOf(groups.filter, equals(attribute, dn)) };
+      const search = searchOf(place, [profile.idAttribute], 'looking for groups of changed entries');
+      for await (const found of pagedWhole(session, search, pageSize)) {
+        yield found.flatMap((group) => [...memberEvents(anchorOf(directory, group), 'add', [anchor])]);
+      }
     }
   }
+}
+
+/** Few servers index an attribute that nobody uses: every search for it would look at every group. */
+async function usedAttributes({ directory, pageSize }: ReadOptions): Promise<string[]> {
+  const { session, profile, groups } = directory;
+  const used: string[] = [];
+  for (const attribute of profile.memberAttributes) {
+    const place = { base: groups.base, filter: allOf(groups.filter, isPresent(attribute)) };
+    const search = searchOf(place, ['1.1'], 'looking for how groups name members');
+    for await (const found of pagedWhole(session, search, Math.min(pageSize, 1))) {
+      if (found.length > 0) used.push(attribute);
+      break;
+    }
+  }
+  return used;
 }
 
 /** Anchors of names, as far as this connection reads the entries. */
 class NameLookUp {
   readonly #options: ReadOptions;
+  readonly #mostAsked: number;
   #index: DnIndex | null = null;
   #asked = 0;
 
-  constructor(options: ReadOptions) {
+  constructor(options: ReadOptions, mostAsked: number) {
     this.#options = options;
+    this.#mostAsked = mostAsked;
   }
 
   async anchorsOf(dns: readonly string[]): Promise<string[]> {
     this.#asked += dns.length;
-    if (this.#index === null && this.#asked > maxAsked) this.#index = await this.#readNames();
+    if (this.#index === null && this.#asked > this.#mostAsked) this.#index = await this.#readNames();
     const anchors = new Set<string>();
     for (const dn of dns) {
       const anchor = this.#index === null ? await this.#ask(dn) : this.#index.get(dn);

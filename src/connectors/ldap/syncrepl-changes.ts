@@ -13,7 +13,7 @@ import { suffixOf, syncControl } from './syncrepl.ts';
 /** Above these a full read is quicker: each change costs a part of two searches, and one for its groups. */
 const maxChanges = 20_000;
 const alwaysFew = 1_000;
-const mostShare = 0.5;
+const mostShare = 0.1;
 /** Ids of what changed and of what did not; more than anybody has is a server that never comes to its end. */
 const maxTold = 20_000_000;
 

@@ -139,6 +139,19 @@ describe('an increment by syncrepl', () => {
     expect(follower.mirror.edgesOf(group).size).toBe(620);
   });
 
+  test('a group of unique names is read like any other, also for who comes in later', async () => {
+    const user = await directory.addUser({ name: 'Unique' });
+    const dn = `cn=unique,${server.groupsDn}`;
+    await fixture.admin().add(dn, { objectClass: 'groupOfUniqueNames', uniqueMember: directory.dnOf(user) });
+    await replace(fixture.admin(), directory.dnOf(user), 'departmentNumber', ['Secret']);
+    const follower = await fixture.follow({ userFilter: '(&(objectClass=inetOrgPerson)(!(departmentNumber=Secret)))' });
+    await replace(fixture.admin(), directory.dnOf(user), 'departmentNumber', []);
+    const events = await follower.expectInStep();
+    expect(events).toContainEqual(expect.objectContaining({ type: 'members', change: 'add', memberAnchors: [user] }));
+    await fixture.admin().del(dn);
+    await follower.expectInStep();
+  });
+
   test('who is moved out of the base, or changed out of the filter, is gone; and back, with the groups', async () => {
     const filter = { userFilter: '(&(objectClass=inetOrgPerson)(!(departmentNumber=Secret)))' };
     const [mover, hidden] = [await directory.addUser({ name: 'Mover' }), await directory.addUser({ name: 'Hidden' })];
