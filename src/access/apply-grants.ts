@@ -4,7 +4,7 @@
  */
 import type { OrganizationId, RunId, UserId } from '../core/ids.ts';
 import type { GrantableRole } from '../core/roles.ts';
-import type { TenantTx } from '../db/db.ts';
+import { rowsOf, type TenantTx } from '../db/db.ts';
 
 export type GrantChange = {
   readonly seq: number;
@@ -20,11 +20,17 @@ export type GrantChange = {
 /** Gives grants; returns the seqs that now stand. A user removed, protected or excluded meanwhile is left out. */
 export async function addRuleGrants(tx: TenantTx, runId: RunId, rows: readonly GrantChange[]): Promise<number[]> {
   if (rows.length === 0) return [];
-  const payload = JSON.stringify(rows);
+  const wanted = rowsOf(tx.sql, {
+    seq: ['int', rows.map((row) => row.seq)],
+    userId: ['uuid', rows.map((row) => row.userId)],
+    organizationId: ['uuid', rows.map((row) => row.organizationId)],
+    role: ['text', rows.map((row) => row.role)],
+    source: ['text', rows.map((row) => row.source)],
+    first: ['jsonb', rows.map((row) => (row.first === undefined ? null : JSON.stringify(row.first)))],
+  });
   const allowed = await tx.sql<{ seq: number }[]>`
     with wanted as (
-      select r.* from jsonb_to_recordset(${payload}::jsonb)
-        as r(seq int, "userId" uuid, "organizationId" uuid, role text, source text, first jsonb)
+      select r.* from ${wanted}
       join users u on u.tenant_id = ${tx.tenantId} and u.id = r."userId" and u.status <> 'removed' and not u.is_protected
       where not exists (
         select 1 from exclusions x

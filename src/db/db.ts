@@ -17,6 +17,7 @@ import { bindQuery, runInTransaction, type BoundSql, type Pool } from './transac
 
 export { databaseErrorCode, isConnectionLost, isPassingFailure, translateFailure } from './failures.ts';
 export { migrate, type MigrateOptions } from './migrate.ts';
+export { rowsOf, type RowColumn } from './rows.ts';
 export { analyzeGrownTables } from './statistics.ts';
 export {
   analyzeTables,

@@ -4,7 +4,7 @@
  */
 import type { ConnectionId, RunId, UserId } from '../core/ids.ts';
 import { textKey } from '../core/text-keys.ts';
-import type { TenantTx } from '../db/db.ts';
+import { rowsOf, type RowColumn, type TenantTx } from '../db/db.ts';
 import { customPrefix, keyed, userColumns } from './user-columns.ts';
 
 export type UserChange = {
@@ -24,10 +24,10 @@ export type ApplyingRun = { readonly runId: RunId; readonly connectionId: Connec
 export async function applyUserChanges(tx: TenantTx, run: ApplyingRun, rows: readonly UserChange[]): Promise<number[]> {
   const [first] = rows;
   if (first === undefined) return [];
-  const payload = JSON.stringify(rows.map((row) => toPatch(row, run)));
+  const patches = rows.map((row) => toPatch(row, run));
+  if (first.op === 'create') return createUsers(tx, run, patches);
+  const payload = JSON.stringify(patches);
   switch (first.op) {
-    case 'create':
-      return createUsers(tx, run, payload);
     case 'update':
     case 'key':
       return updateUsers(tx, run, payload);
@@ -39,7 +39,18 @@ export async function applyUserChanges(tx: TenantTx, run: ApplyingRun, rows: rea
 }
 
 /** Columns, keys, custom attributes and provenance of one row, by column name. */
-function toPatch(row: UserChange, run: ApplyingRun): Record<string, unknown> {
+type Patch = {
+  readonly seq: number;
+  readonly id: UserId;
+  readonly version: number | null;
+  readonly patch: Readonly<Record<string, string | null>>;
+  readonly custom: Readonly<Record<string, string | null>>;
+  readonly provenance: Readonly<Record<string, string>>;
+  readonly suspended_by: string;
+  readonly reason: string;
+};
+
+function toPatch(row: UserChange, run: ApplyingRun): Patch {
   const patch: Record<string, string | null> = {};
   const custom: Record<string, string | null> = {};
   const provenance: Record<string, string> = {};
@@ -60,20 +71,45 @@ function toPatch(row: UserChange, run: ApplyingRun): Record<string, unknown> {
   return { seq, id, version, patch, custom, provenance, suspended_by, reason };
 }
 
-async function createUsers(tx: TenantTx, run: ApplyingRun, payload: string): Promise<number[]> {
-  const rows = await tx.sql<{ seq: number }[]>`
+/** What a directory can say of a user; the keys beside what they are keys of. */
+const createdColumns = [
+  'username',
+  'username_key',
+  'email',
+  'email_key',
+  'display_name',
+  'display_name_key',
+  'given_name',
+  'family_name',
+  'phone',
+  'employee_id',
+  'employee_id_key',
+  'department',
+  'job_title',
+] as const;
+
+async function createUsers(tx: TenantTx, run: ApplyingRun, patches: readonly Patch[]): Promise<number[]> {
+  const { sql } = tx;
+  const said = createdColumns.map((column): [string, RowColumn] => [
+    column,
+    ['text', patches.map(({ patch }) => patch[column] ?? null)],
+  ]);
+  const users = rowsOf(sql, {
+    seq: ['int', patches.map(({ seq }) => seq)],
+    id: ['uuid', patches.map(({ id }) => id)],
+    custom: ['jsonb', patches.map(({ custom }) => JSON.stringify(custom))],
+    provenance: ['jsonb', patches.map(({ provenance }) => JSON.stringify(provenance))],
+    ...Object.fromEntries(said),
+  });
+  const columns = sql.unsafe(createdColumns.join(', '));
+  const rows = await sql<{ seq: number }[]>`
     with r as (
-      select * from jsonb_to_recordset(${payload}::jsonb) as r(seq int, id uuid, patch jsonb, custom jsonb, provenance jsonb)
+      select * from ${users}
     ), home as (
       select nullif(organization_id, tenant_id) as id from connections where tenant_id = ${tx.tenantId} and id = ${run.connectionId}
     ), created as (
-      insert into users (tenant_id, id, username, username_key, email, email_key, display_name, display_name_key, given_name, family_name,
-        phone, employee_id, employee_id_key, department, job_title, attributes, provenance, last_run_id,
-        quota_home_id, first_organization_id)
-      select ${tx.tenantId}::uuid, r.id, patch ->> 'username', patch ->> 'username_key', patch ->> 'email', patch ->> 'email_key',
-        patch ->> 'display_name', patch ->> 'display_name_key', patch ->> 'given_name', patch ->> 'family_name', patch ->> 'phone',
-        patch ->> 'employee_id', patch ->> 'employee_id_key', patch ->> 'department', patch ->> 'job_title', custom,
-        provenance, ${run.runId}::uuid, home.id, home.id
+      insert into users (tenant_id, id, ${columns}, attributes, provenance, last_run_id, quota_home_id, first_organization_id)
+      select ${tx.tenantId}::uuid, r.id, ${columns}, custom, provenance, ${run.runId}::uuid, home.id, home.id
       from r, home order by seq
       returning id
     )

@@ -1,7 +1,7 @@
 /** Links as a run leaves them: their state, what this source last said, and up to where they are settled. */
 import type { ConnectionId, RunId } from '../../core/ids.ts';
 import type { ChangeOp } from '../../core/vocabulary.ts';
-import type { TenantTx } from '../../db/db.ts';
+import { rowsOf, type TenantTx } from '../../db/db.ts';
 import type { Change } from '../plan/changes.ts';
 
 export type LinkScope = { readonly runId: RunId; readonly connectionId: ConnectionId };
@@ -18,27 +18,33 @@ export async function writeLinks(
 ): Promise<void> {
   if (rows.length === 0) return;
   const isNew = op === 'create' || op === 'link';
-  const payload = JSON.stringify(
-    rows.map((row) => ({
-      anchor: row.anchor,
-      user_id: row.userId,
-      state: row.after?.['linkState'] ?? 'linked',
-      matched_by: row.after?.['matchedBy'] ?? 'joined',
-      reason: row.reason,
-      // a new link takes what the mirror has
-      applied: isNew ? undefined : (row.after ?? {}),
-    })),
-  );
   if (isNew) {
+    const written = rowsOf(tx.sql, {
+      anchor: ['text', rows.map((row) => row.anchor)],
+      user_id: ['uuid', rows.map((row) => row.userId)],
+      matched_by: ['text', rows.map((row) => textOf(row.after?.['matchedBy']) ?? 'joined')],
+      reason: ['text', rows.map((row) => row.reason)],
+    });
+    // a new link takes what the mirror has
     await tx.sql`
       insert into links (tenant_id, connection_id, anchor, user_id, state, reason, matched_by, applied, settled_version)
       select ${tx.tenantId}::uuid, ${scope.connectionId}::uuid, r.anchor, r.user_id, 'linked', r.reason, r.matched_by, coalesce(m.mapped, '{}'),
         case when ${isSettled} then m.version else 0 end
-      from jsonb_to_recordset(${payload}::jsonb) as r(anchor text, user_id uuid, matched_by text, reason text)
+      from ${written}
       join mirror_objects m on m.tenant_id = ${tx.tenantId} and m.connection_id = ${scope.connectionId} and m.kind = 'user' and m.anchor = r.anchor
       on conflict (tenant_id, connection_id, anchor) do update set user_id = excluded.user_id, state = 'linked', reason = excluded.reason,
         matched_by = excluded.matched_by, applied = excluded.applied, settled_version = greatest(links.settled_version, excluded.settled_version), leaving_since = null, ended_at = null, version = links.version + 1, updated_at = now()`;
-  } else if (op === 'update' || op === 'key') {
+    return;
+  }
+  const payload = JSON.stringify(
+    rows.map((row) => ({
+      anchor: row.anchor,
+      state: row.after?.['linkState'] ?? 'linked',
+      reason: row.reason,
+      applied: row.after ?? {},
+    })),
+  );
+  if (op === 'update' || op === 'key') {
     await tx.sql`
       update links l set applied = l.applied || r.applied, resolved = l.resolved - array(select jsonb_object_keys(r.applied)), version = l.version + 1, updated_at = now()
       from jsonb_to_recordset(${payload}::jsonb) as r(anchor text, applied jsonb)
@@ -50,6 +56,10 @@ export async function writeLinks(
       from jsonb_to_recordset(${payload}::jsonb) as r(anchor text, state text, reason text)
       where l.tenant_id = ${tx.tenantId} and l.connection_id = ${scope.connectionId} and l.anchor = r.anchor`;
   }
+}
+
+function textOf(value: unknown): string | null {
+  return typeof value === 'string' ? value : null;
 }
 
 /**

@@ -4,7 +4,7 @@ import type { GrantableRole } from '../../core/roles.ts';
 import type { Draft, Subject } from '../../core/subject.ts';
 import type { ChangeClass, ChangeKind, ChangeOp, ChangeState } from '../../core/vocabulary.ts';
 import { changeClasses } from '../../core/vocabulary.ts';
-import type { TenantTx } from '../../db/db.ts';
+import { rowsOf, type TenantTx } from '../../db/db.ts';
 import { priorOf } from './prior.ts';
 
 /** A change row on its way into the plan. */
@@ -87,25 +87,7 @@ async function insertInState(
   rows: readonly (Omit<NewChange, 'seq'> & { readonly seq: number | null })[],
 ): Promise<void> {
   if (rows.length === 0) return;
-  const columns = rows.map((row) => ({
-    seq: row.seq,
-    class: row.class,
-    op: row.op,
-    kind: row.kind,
-    anchor: row.anchor,
-    user_id: row.userId,
-    subject: row.subject,
-    organization_id: row.organizationId,
-    role: row.role,
-    grant_source: row.grantSource,
-    before: row.before,
-    after: row.after,
-    expected_version: row.expectedVersion,
-    object_version: row.objectVersion,
-    reason: row.reason,
-    cause: row.cause,
-    request_id: row.requestId,
-  }));
+  const json = (value: Readonly<Record<string, unknown>> | null) => (value === null ? null : JSON.stringify(value));
   await tx.sql`
     insert into changes (tenant_id, run_id, connection_id, request_id, seq, class, op, kind, anchor, user_id, subject, organization_id,
       role, grant_source, before, after, prior, expected_version, object_version, reason, cause, state, applied_at)
@@ -113,9 +95,25 @@ async function insertInState(
       coalesce(seq, nextval('push_change_seq')::int), class, op, kind, anchor, user_id, subject, organization_id, role, grant_source, before,
       after, ${priorOf(tx, where.connectionId)}, expected_version, object_version, reason, cause, ${state},
       case when ${state} = 'applied' then now() end
-    from jsonb_to_recordset(${JSON.stringify(columns)}::jsonb) as r(
-      seq int, class text, op text, kind text, anchor text, user_id uuid, subject text, organization_id uuid, role text, grant_source text,
-      before jsonb, after jsonb, expected_version bigint, object_version bigint, reason text, cause text, request_id uuid)`;
+    from ${rowsOf(tx.sql, {
+      seq: ['int', rows.map((row) => row.seq)],
+      class: ['text', rows.map((row) => row.class)],
+      op: ['text', rows.map((row) => row.op)],
+      kind: ['text', rows.map((row) => row.kind)],
+      anchor: ['text', rows.map((row) => row.anchor)],
+      user_id: ['uuid', rows.map((row) => row.userId)],
+      subject: ['text', rows.map((row) => row.subject)],
+      organization_id: ['uuid', rows.map((row) => row.organizationId)],
+      role: ['text', rows.map((row) => row.role)],
+      grant_source: ['text', rows.map((row) => row.grantSource)],
+      before: ['jsonb', rows.map((row) => json(row.before))],
+      after: ['jsonb', rows.map((row) => json(row.after))],
+      expected_version: ['bigint', rows.map((row) => row.expectedVersion)],
+      object_version: ['bigint', rows.map((row) => row.objectVersion)],
+      reason: ['text', rows.map((row) => row.reason)],
+      cause: ['text', rows.map((row) => row.cause)],
+      request_id: ['uuid', rows.map((row) => row.requestId ?? null)],
+    })}`;
 }
 
 const selectList = (tx: TenantTx) => tx.sql`

@@ -9,7 +9,7 @@ import type { TenantTx } from '../../db/db.ts';
 /** A jsonb expression over the columns op, user_id, anchor, after, organization_id, role and grant_source of the row being inserted. */
 export function priorOf(tx: TenantTx, connectionId: ConnectionId) {
   return tx.sql`case
-    when op in ('create', 'update', 'key', 'reactivate', 'suspend', 'remove', 'link', 'unlink', 'quota_home') then jsonb_build_object('user', ${standingOf(tx)},
+    when op in ('create', 'update', 'key', 'reactivate', 'suspend', 'remove', 'link', 'unlink', 'quota_home') then jsonb_build_object('user', case when op <> 'create' then ${standingOf(tx)} end,
       'link', ${linkOf(tx, connectionId)})
     when op = 'revoke' then (
       select jsonb_build_object('grant', jsonb_build_object('runId', g.run_id, 'createdAt', g.created_at)) from grants g
