@@ -41,6 +41,8 @@ export type Openldap = {
   readonly pid: number;
   /** LDIF with or without change types (`ldapmodify -a`). */
   modify(ldif: string): Promise<void>;
+  /** The same for cn=config. */
+  configure(ldif: string): Promise<void>;
   /** Stops and starts the same directory on the same ports. */
   restart(): Promise<void>;
   stop(): Promise<void>;
@@ -108,6 +110,12 @@ async function listenOn(
   let server = await start();
   const { admin, sync, limited } = openldapAccounts;
   let changes = 0;
+  const modifyAs = async (dn: string, ldif: string): Promise<void> => {
+    changes += 1;
+    const path = join(folder, `change-${changes}.ldif`);
+    writeFileSync(path, ldif);
+    await run('ldapmodify', ['-a', '-x', '-H', url, '-D', dn, '-w', admin.password, '-f', path]);
+  };
   return {
     url,
     tlsUrl,
@@ -129,12 +137,8 @@ async function listenOn(
     get pid() {
       return server.pid;
     },
-    async modify(ldif) {
-      changes += 1;
-      const path = join(folder, `change-${changes}.ldif`);
-      writeFileSync(path, ldif);
-      await run('ldapmodify', ['-a', '-x', '-H', url, '-D', admin.dn, '-w', admin.password, '-f', path]);
-    },
+    modify: (ldif) => modifyAs(admin.dn, ldif),
+    configure: (ldif) => modifyAs('cn=admin,cn=config', ldif),
     async restart() {
       await server.stop();
       server = await start();

@@ -20,8 +20,8 @@ export type Increments = LdapSettings['increments'];
 
 /**
  * Attributes that change without any change of the entry that shows them: back links (MS-ADTS section 3.1.1.1.6), a
- * matching rule that follows links, and what OpenLDAP computes or writes on the side (slapo-memberof, slapo-lastbind,
- * slapo-ppolicy). No feed of changes reports them.
+ * matching rule that follows links, and what OpenLDAP computes or writes on the side (slapo-memberof, slapo-lastbind). No
+ * feed of changes reports them.
  */
 const silentNames = new Set([
   'memberof',
@@ -36,7 +36,6 @@ const silentNames = new Set([
   'numsubordinates',
   'authtimestamp',
   'pwdlastsuccess',
-  'pwdfailuretime',
 ]);
 
 export type Means = { readonly kinds: readonly Position['by'][]; readonly why: string | null };

@@ -1,4 +1,5 @@
 /** Whether an OpenLDAP connection reads changes only, and what it says where it can not. */
+import { readFileSync } from 'node:fs';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import {
   attributes,
@@ -58,6 +59,22 @@ describe('whether there are increments', () => {
     expect(await incrementsStep(bare, 'auto')).toMatch(/^warning: .*overlay syncprov/);
     expect(await incrementsStep(fixture, 'auto')).toBe('ok: Between full reads only changes are read, by syncrepl.');
     expect(await incrementsStep(fixture, 'off')).toContain('could be read, by syncrepl; it is switched off');
+  });
+
+  test('the lines of docs/ldap.md make a database tell its changes', async () => {
+    const told = await startIncrementsFixture({ without: ['syncprov'] });
+    try {
+      const docs = readFileSync(new URL('../../../docs/ldap.md', import.meta.url), 'utf8');
+      const [overlay = ''] = /^dn: olcOverlay=syncprov[^]*?\n\n/m.exec(docs) ?? [];
+      await told.server.configure(overlay);
+      const anchor = await told.directory.addUser({ name: 'First' });
+      const follower = await told.follow();
+      expect(follower.cursor).toMatchObject({ position: { by: 'syncrepl' } });
+      await told.directory.setEmail(anchor, 'first@example.org');
+      expect((await follower.expectInStep()).some(({ type }) => type === 'upsert')).toBe(true);
+    } finally {
+      await told.stop();
+    }
   });
 
   test.each([

@@ -2,8 +2,7 @@
  * Increments of OpenLDAP against a real slapd: after each of them the mirror is what a full read says, or the connector
  * asked for one. What syncrepl does not tell is here, each with what becomes of it.
  */
-import { Attribute, Change } from 'ldapts';
-import type { Client } from 'ldapts';
+import { Attribute, Change, Client } from 'ldapts';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import type { OpenHandle } from '../../../test/servers/directory-handle.ts';
 import { playHistory } from '../../../test/servers/follower.ts';
@@ -183,6 +182,18 @@ describe('an increment by syncrepl', () => {
     clock.ms += 3 * 86_400_000;
     expect(upserted(await follower.expectInStep())).toEqual(['Ending']);
     clock.ms -= 3 * 86_400_000;
+  });
+
+  test('a lockout after wrong passwords is told as well', async () => {
+    const anchor = await directory.addUser({ name: 'Locked Out' });
+    const dn = directory.dnOf(anchor);
+    await replace(fixture.admin(), dn, 'userPassword', ['right']);
+    const follower = await fixture.follow({ lockedAccounts: 'inactive' });
+    const stranger = new Client({ url: server.url });
+    for (let attempt = 0; attempt < 3; attempt += 1) await expect(stranger.bind(dn, 'wrong')).rejects.toThrow();
+    await stranger.unbind();
+    await follower.expectInStep();
+    expect(follower.mirror.objects.get(anchor)).toMatchObject({ isActive: false, inactiveReason: 'locked' });
   });
 
   test('a deleted user leaves its groups without a word about them, and the edges do not count', async () => {
