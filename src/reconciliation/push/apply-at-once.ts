@@ -39,6 +39,12 @@ export async function applyAtOnce(
   );
   if (!rows.every((row) => additions.has(row.op))) return false;
   const created = new Set(linked(rows, 'create').map((row) => row.anchor));
+  // settling writes the link anyway, but takes back no decision about an attribute
+  const settled = new Set(settling);
+  const resolved = new Set(
+    decided.flatMap(({ subject }) => (Object.keys(subject.link?.resolved ?? {}).length > 0 ? [subject.anchor] : [])),
+  );
+  const isOwnWrite = ({ anchor }: NewChange) => resolved.has(anchor) || !settled.has(anchor);
   try {
     const work = async (): Promise<void> => {
       await allSent([
@@ -46,7 +52,8 @@ export async function applyAtOnce(
         insertApplied(tx, { ...scope, requestId: null }, rows),
         ...valueOps.map((op) => writeValues(tx, scope, op, rows)),
         writeLinks(tx, scope, 'create', linked(rows, 'create'), true),
-        ...(['link', 'update', 'key'] as const).map((op) => writeLinks(tx, scope, op, linked(rows, op))),
+        writeLinks(tx, scope, 'link', linked(rows, 'link')),
+        ...(['update', 'key'] as const).map((op) => writeLinks(tx, scope, op, linked(rows, op).filter(isOwnWrite))),
         moveHomes(tx, scope.runId, rows),
         giveRoles(tx, scope.runId, rows),
         settlePushed(
