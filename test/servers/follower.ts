@@ -58,27 +58,31 @@ export class Follower<Overrides extends object> {
 
 type People = { readonly users: string[]; readonly groups: string[] };
 
-/** Random changes, an increment after each; `more` are further kinds of change, as likely as each of the usual ones. */
+type HistoryOptions = {
+  readonly name: string;
+  readonly steps: number;
+  /** Increments come after one to so many changes. */
+  readonly mostAtOnce?: number;
+  /** Further kinds of change, as likely as each of the usual ones. */
+  readonly more?: readonly ((user: string, group: string) => Promise<void>)[];
+};
+
+/** Random changes, and increments in between that leave nothing out. */
 export async function playHistory<Overrides extends object>(
   directory: OpenHandle,
   follower: Follower<Overrides>,
   { users, groups }: People,
-  options: {
-    readonly name: string;
-    readonly steps: number;
-    readonly more?: readonly ((user: string) => Promise<void>)[];
-  },
+  { name, steps, mostAtOnce = 1, more = [] }: HistoryOptions,
 ): Promise<void> {
-  const { name, steps, more = [] } = options;
   const seed = Number(process.env['ROLLCALL_SEED'] ?? 20_261_122);
   console.log(`seed ${seed} (${name})`);
   const random = seededRandom(seed);
   const pick = (list: readonly string[]): string => list[Math.floor(random() * list.length)] ?? '';
+  const members = new Map(groups.map((group) => [group, new Set(follower.mirror.edgesOf(group))]));
   let fresh = 0;
   for (let step = 0; step < steps; step += 1) {
     const [user, group] = [pick(users), pick(groups)];
     const kind = Math.floor(random() * (8 + more.length));
-    const isMember: boolean = follower.mirror.edgesOf(group).has(user);
     if (kind === 0) users.push(await directory.addUser({ name: `r-${name}-new${fresh++}` }));
     else if (kind === 1 && users.length > 4) {
       users.splice(users.indexOf(user), 1);
@@ -86,9 +90,16 @@ export async function playHistory<Overrides extends object>(
     } else if (kind === 2) await directory.setEmail(user, `${step}@example.org`);
     else if (kind === 3) await directory.renameUser(user, `r-${name}-renamed${fresh++}`);
     else if (kind === 4) await directory.disableUser(user);
-    else if (kind >= 8) await more[kind - 8]?.(user);
-    else if (isMember) await directory.removeMembers(group, [user]);
-    else await directory.addMembers(group, [user]);
-    await follower.expectInStep();
+    else if (kind >= 8) await more[kind - 8]?.(user, group);
+    else await toggleMember(directory, members.get(group) ?? new Set(), group, user);
+    if (random() * mostAtOnce < 1 || step === steps - 1) await follower.expectInStep();
+  }
+}
+
+async function toggleMember(directory: OpenHandle, members: Set<string>, group: string, user: string): Promise<void> {
+  if (members.delete(user)) await directory.removeMembers(group, [user]);
+  else {
+    members.add(user);
+    await directory.addMembers(group, [user]);
   }
 }

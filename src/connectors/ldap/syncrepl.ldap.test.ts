@@ -272,27 +272,48 @@ describe('an increment by syncrepl', () => {
     expect(typesOf(await follower.delta())).toEqual(['complete']);
   });
 
-  test('any history of changes ends where a full read ends', { timeout: 120_000 }, async () => {
-    const users = [...(await directory.addUsers('r-', 8))];
-    const groups: string[] = [];
-    for (let index = 0; index < 4; index += 1) groups.push(await directory.addGroup(`r${index}`));
-    const follower = await fixture.follow();
-    const isAway = new Set<string>();
-    const steps = process.env['ROLLCALL_FULL'] === '1' ? 400 : 60;
-    const more = [
-      () => fixture.restart(),
-      async (user: string) => {
-        // out of the base, and in again with the next turn
-        const [inside, outside] = [directory.dnOf(user), `cn=away-${user},${server.baseDn}`];
-        await fixture.admin().modifyDN(inside, outside);
-        await follower.expectInStep();
-        await fixture.admin().modifyDN(outside, inside);
-        isAway.add(user);
-      },
-    ];
-    await playHistory(directory, follower, { users, groups }, { name: 'syncrepl', steps, more });
-    expect(isAway.size).toBeGreaterThan(0);
-  });
+  test.each([1, 4])(
+    'any history of changes, up to %d at once, ends where a full read ends',
+    async (mostAtOnce) => {
+      const name = `syncrepl${mostAtOnce}`;
+      const users = [...(await directory.addUsers(`${name}-`, 8))];
+      const wanderer = await directory.addUser({ name: `${name}-wanderer` });
+      const first = await directory.addGroup(`${name}-first`);
+      const groups = [first];
+      for (let index = 0; index < 3; index += 1) groups.push(await directory.addGroup(`${name}-${index}`));
+      await directory.addMembers(first, [wanderer]);
+      const follower = await fixture.follow({
+        userFilter: '(&(objectClass=inetOrgPerson)(!(departmentNumber=Secret)))',
+      });
+      const [hidden, nested] = [new Set<string>(), new Set<string>()];
+      const places = [directory.dnOf(wanderer), `cn=${name}-away,${server.baseDn}`];
+      const more = [
+        () => fixture.restart(),
+        async () => {
+          // out of the base, or in again
+          const [from = '', to = ''] = places;
+          await fixture.admin().modifyDN(from, to);
+          places.reverse();
+        },
+        async (user: string) => {
+          const isHidden = hidden.delete(user);
+          if (!isHidden) hidden.add(user);
+          await replace(fixture.admin(), directory.dnOf(user), 'departmentNumber', isHidden ? [] : ['Secret']);
+        },
+        async (_user: string, group: string) => {
+          if (group === first) return;
+          if (nested.delete(group)) await directory.removeMembers(first, [group]);
+          else {
+            nested.add(group);
+            await directory.addMembers(first, [group]);
+          }
+        },
+      ];
+      const steps = process.env['ROLLCALL_FULL'] === '1' ? 400 : 60;
+      await playHistory(directory, follower, { users, groups }, { name, steps, mostAtOnce, more });
+    },
+    120_000,
+  );
 
   test('more changes than the limits of the account let it see are no failure, but a full read', async () => {
     const base = `ou=few,${server.baseDn}`;

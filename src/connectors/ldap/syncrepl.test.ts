@@ -137,6 +137,9 @@ describe('syncrepl', { timeout: 30_000 }, () => {
 
   test('without a cookie at the end the last one counts: of a message before, else the old one', async () => {
     const still = await read((seen, answer) => answer.raw(done(seen, null)));
+    // all that an increment without a change asks: what the server is, which tree, what changed
+    const asked = server?.searches.slice(-3).map(({ attributes }) => attributes.at(-1));
+    expect(asked).toEqual(['currentTime', 'hasSubordinates', 'createTimestamp']);
     expect(cookieOf(still)).toMatch(/^rid=000,csn=2026/);
     await server?.stop();
     const moved = await read((seen, answer) => {
