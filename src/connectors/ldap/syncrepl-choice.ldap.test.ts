@@ -61,6 +61,14 @@ describe('whether there are increments', () => {
     expect(await incrementsStep(fixture, 'off')).toContain('could be read, by syncrepl; it is switched off');
   });
 
+  test('a position of another tree of the same name asks for a full read', async () => {
+    const { cursor } = await fixture.follow();
+    const events = await bare.read('delta', cursor, {});
+    expect(events).toMatchObject([
+      { type: 'reset', reason: 'Another server answers than the one the position belongs to.' },
+    ]);
+  });
+
   test('the lines of docs/ldap.md make a database tell its changes', async () => {
     const told = await startIncrementsFixture({ without: ['syncprov'] });
     try {
