@@ -14,8 +14,9 @@ import { suffixOf, syncControl } from './syncrepl.ts';
 const maxChanges = 20_000;
 const alwaysFew = 1_000;
 const mostShare = 0.1;
-/** Ids of what changed and of what did not; more than anybody has is a server that never comes to its end. */
-const maxTold = 20_000_000;
+/** Ids in all, of what did not change either; a server that tells more of them may never come to its end. */
+const alwaysTold = 1_000_000;
+const mostTimes = 20;
 
 export type SyncChanges = {
   /** Ids of whatever changed or is gone, of any kind. */
@@ -33,7 +34,9 @@ export async function readSyncChanges(options: ReadOptions, from: LdapCursor): P
   try {
     return await ask(options, from, cookie);
   } catch (error) {
-    if (!(error instanceof RollcallError) || !refused.has(Number(error.details['resultCode']))) throw error;
+    if (!(error instanceof RollcallError)) throw error;
+    if (error.code === 'directory_history_lost') return error.message;
+    if (!refused.has(Number(error.details['resultCode']))) throw error;
     return `The server does not take the stored position: ${error.raw ?? error.message}`;
   }
 }
@@ -47,11 +50,11 @@ const refused = new Set([3, 4, 11, 12, 50, 53, 80, 4_096]);
 
 async function ask(options: ReadOptions, from: LdapCursor, cookie: Buffer): Promise<SyncChanges | string> {
   const { directory } = options;
-  const seen = new Observer();
+  const known = from.users + from.groups;
+  const seen = new Observer(known);
   const suffix = suffixOf(directory);
   const top = dnKey(suffix);
   const since = newestOf(cookie);
-  const most = Math.min(maxChanges, Math.max(alwaysFew, (from.users + from.groups) * mostShare));
   const reading = directory.session.search({
     base: suffix,
     scope: 'sub',
@@ -64,8 +67,6 @@ async function ask(options: ReadOptions, from: LdapCursor, cookie: Buffer): Prom
   try {
     for (;;) {
       const { done, value } = await reading.next();
-      if (seen.ids.size > most)
-        return `More than ${Math.floor(most)} entries changed, or the server forgot the position.`;
       if (done === true) {
         const end = readSyncDone(value);
         const next = end.cookie ?? seen.cookie ?? cookie;
@@ -94,7 +95,14 @@ class Observer {
   cookie: Buffer | null = null;
   /** Of entries that were not handed on yet. */
   readonly #states: SyncState['state'][] = [];
+  readonly #mostChanges: number;
+  readonly #mostTold: number;
   #told = 0;
+
+  constructor(known: number) {
+    this.#mostChanges = Math.min(maxChanges, Math.max(alwaysFew, Math.floor(known * mostShare)));
+    this.#mostTold = Math.max(alwaysTold, known * mostTimes);
+  }
 
   message(tag: number, message: Buffer): void {
     if (tag === messageTags.searchEntry) this.#entry(readSyncState(message));
@@ -122,19 +130,22 @@ class Observer {
     else this.#count(countIds(info.ids));
   }
 
-  /** One too many is enough to know that there are. */
   #add(id: string): void {
-    if (this.ids.size <= maxChanges) this.ids.add(id);
     this.#count(1);
+    this.ids.add(id);
+    if (this.ids.size <= this.#mostChanges) return;
+    throw leftToFullRead(`More than ${this.#mostChanges} entries changed, or the server forgot the position.`);
   }
 
   #count(more: number): void {
     this.#told += more;
-    if (this.#told <= maxTold) return;
-    throw new RollcallError('directory_protocol', 'The server never comes to the end of its changes.', {
-      raw: `more than ${maxTold} ids`,
-    });
+    if (this.#told > this.#mostTold) throw leftToFullRead(`The server tells of more than ${this.#mostTold} entries.`);
   }
+}
+
+/** Thrown, because a server that tells of ids alone gives nobody a turn in between. */
+function leftToFullRead(reason: string): RollcallError {
+  return new RollcallError('directory_history_lost', reason, { raw: 'syncrepl' });
 }
 
 /**

@@ -197,6 +197,26 @@ describe('syncrepl', { timeout: 30_000 }, () => {
     },
   );
 
+  test.each([true, false])(
+    'ids without end, deletions %s, are left to a full read while they come',
+    async (areDeleted) => {
+      const events = await read((seen, answer) => {
+        // the same ids again and again, until the client hangs up
+        const many = idSet(
+          seen,
+          Array.from({ length: 2_000 }, () => 7),
+          areDeleted,
+        );
+        const go = (): void => {
+          while (!answer.socket.destroyed && answer.socket.write(many));
+          if (!answer.socket.destroyed) answer.socket.once('drain', go);
+        };
+        go();
+      });
+      expect(events).toMatchObject([{ type: 'reset', reason: expect.stringContaining('more than 1000000') as string }]);
+    },
+  );
+
   test.each<[string, Feed, string]>([
     ['no control at the end', (_seen, answer) => answer.done(), 'directory_protocol'],
     ['an entry without its state', (_seen, answer) => answer.entry('cn=u1,dc=x', { cn: ['x'] }), 'directory_protocol'],
