@@ -30,14 +30,11 @@ async function stagedTables({ sql }: Site): Promise<number> {
   return row?.count ?? 0;
 }
 
-/** Those that a run makes before it reads (reconciliation/mirror/stage.ts). */
-const tablesOfStage = 6;
-
-/** Stops the worker while it reads, outside of any transaction: one inside would hold the fence until its time limit. */
+/** Stops the worker while it waits for the directory, outside of any transaction: one inside would hold the fence until its time limit. */
 async function freezeReading(site: Site, daemon: SiteDaemon): Promise<void> {
   await vi.waitFor(
     async () => {
-      expect(await stagedTables(site)).toBe(tablesOfStage);
+      expect(await site.sql`select phase from runs where status = 'running'`).toEqual([{ phase: 'fetch' }]);
       process.kill(daemon.workerPid(), 'SIGSTOP');
       const [open] = await site.sql`
         select state, query from pg_stat_activity
