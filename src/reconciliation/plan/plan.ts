@@ -55,17 +55,14 @@ export async function writePlan(tx: TenantTx, options: PlanOptions): Promise<Dec
   let seq = 1;
   let done = 0;
   let last = '';
-  let decided: readonly NewChange[] = [];
   const kept: string[] = [];
+  await using writing = writeBeside(options.insert);
   for (;;) {
     const anchors = await nextAffected(tx, last, batchSubjects);
-    // one batch is written on another connection while the next one is read and decided here
-    const [next, written] = await Promise.allSettled([decideBatch(tx, options, anchors, seq), options.insert(decided)]);
-    if (written.status === 'rejected') throw written.reason;
-    if (next.status === 'rejected') throw next.reason;
-    decided = next.value;
     const newest = anchors.at(-1);
     if (newest === undefined) break;
+    const decided = await decideBatch(tx, options, anchors, seq);
+    await writing.write(decided);
     last = newest;
     if (total <= keptAnchors) kept.push(...anchors);
     seq += decided.length;
@@ -73,6 +70,7 @@ export async function writePlan(tx: TenantTx, options: PlanOptions): Promise<Dec
     await insertWants(tx, decided);
     options.onProgress(done, total);
   }
+  await writing.end();
   await disputeSharedMatches(tx, runId);
   seq += await replaceLinks(tx, { runId, connectionId }, seq);
   await noteFreed(tx, runId);
@@ -80,6 +78,29 @@ export async function writePlan(tx: TenantTx, options: PlanOptions): Promise<Dec
   await followRemovals(tx, runId);
   await shieldLastAdmin(tx, runId);
   return { subjects: total, anchors: total <= keptAnchors ? kept : null };
+}
+
+/** On connections of their own, while the next batches are read and decided. */
+const writesAtOnce = 2;
+
+/** `write` waits only where too many writes are under way; it, or `end`, throws what one of them failed with. None is left. */
+function writeBeside(insert: PlanOptions['insert']) {
+  const underWay: Promise<PromiseSettledResult<void>[]>[] = [];
+  const finishOne = async (): Promise<void> => {
+    for (const outcome of (await underWay.shift()) ?? []) if (outcome.status === 'rejected') throw outcome.reason;
+  };
+  return {
+    write: async (rows: readonly NewChange[]): Promise<void> => {
+      if (underWay.length >= writesAtOnce) await finishOne();
+      underWay.push(Promise.allSettled([insert(rows)]));
+    },
+    end: async (): Promise<void> => {
+      while (underWay.length > 0) await finishOne();
+    },
+    [Symbol.asyncDispose]: async (): Promise<void> => {
+      await Promise.all(underWay);
+    },
+  };
 }
 
 async function decideBatch(
