@@ -3,6 +3,8 @@
  * `bare` the least that reads them (https and JSON.parse, two rounds side by side). Prints its figures as JSON.
  */
 import '../../src/first.ts';
+// loaded with the first sign-in: once in the life of a worker, and no part of reading
+import '../../src/connectors/entra/application-tokens.ts';
 import { readFileSync } from 'node:fs';
 import { Agent, get } from 'node:https';
 import { entraConnector } from '../../src/connectors/entra/entra.ts';
