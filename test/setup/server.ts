@@ -3,6 +3,7 @@
  * by all projects of the run. TEST_DATABASE_URL names a server to use instead; its login must be able to create
  * databases and roles.
  */
+import { randomBytes } from 'node:crypto';
 import { existsSync } from 'node:fs';
 import { chmod, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
@@ -89,7 +90,8 @@ async function stopAbandonedServers(): Promise<void> {
 }
 
 async function withTemplate(adminUrl: string, stop: () => Promise<void>): Promise<Running> {
-  const template = `rollcall_template_${process.pid}`;
+  // each project of vitest sets up its own, in one process and, where a server is given, on the same server
+  const template = `rollcall_template_${process.pid}_${randomBytes(4).toString('hex')}`;
   const admin = openAdmin(adminUrl);
   try {
     await admin.unsafe(`create database ${template}`);
