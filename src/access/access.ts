@@ -8,7 +8,7 @@
  */
 import type { OrganizationId, TenantId, UserId } from '../core/ids.ts';
 import type { TenantTx } from '../db/db.ts';
-import { authenticate, type Authenticated } from './authenticate.ts';
+import { createAuthenticate, type Authenticate } from './authenticate.ts';
 import {
   deleteExpiredAccessTokens,
   issueAccessToken,
@@ -51,7 +51,7 @@ export type Access = Tokens &
   SuperAdmins &
   AccessReads & {
     /** Who a bearer token speaks for; null when it speaks for nobody. `address` is where the request comes from. */
-    authenticate(text: string, address?: string): Promise<Authenticated | null>;
+    readonly authenticate: Authenticate;
     /** OAuth 2 client credentials of a SCIM connection. */
     issueAccessToken(request: TokenRequest): Promise<TokenAnswer>;
     /** Puts a message into the outbox for each token that is about to expire, once per reminder; answers how many. */
@@ -70,7 +70,7 @@ export function createAccess(deps: TokenDeps): Access {
     ...createExclusions(db),
     ...createSuperAdmins(db),
     ...createReads(db),
-    authenticate: (text, address) => authenticate(db, pepper, text, address),
+    authenticate: createAuthenticate(db, pepper),
     issueAccessToken: (request) => issueAccessToken(deps, request),
     remindOfExpiry: () => remindOfExpiry(db),
     tokenStandings: (tenantId) => db.tenant(tenantId, readTokenStandings),

@@ -5,6 +5,7 @@ import type { GrantableRole } from '../core/roles.ts';
 import type { Db, EngineTx } from '../db/db.ts';
 import type { Principal } from '../platform/route.ts';
 import { isWithin } from './address-ranges.ts';
+import { gatherTurn } from './gather-turn.ts';
 import { hashToken, isSameHash, parseToken, type ParsedToken } from './token-format.ts';
 
 /** An identity provider speaking for one SCIM connection. */
@@ -32,7 +33,7 @@ export type Authenticated =
   | { readonly kind: 'scim'; readonly principal: ScimPrincipal }
   | { readonly kind: 'refused'; readonly refused: Refused };
 
-type Row = {
+type Row = ParsedToken & {
   readonly tenantId: TenantId;
   readonly hash: Buffer;
   readonly connectionId: ConnectionId | null;
@@ -46,47 +47,65 @@ type Row = {
   readonly isUseStale: boolean;
 };
 
+type Found = ParsedToken & { readonly row: Row };
+
 /** Null for what is malformed or unknown; `address` is where the request comes from. */
-export async function authenticate(
-  db: Db,
-  pepper: Buffer,
-  text: string,
-  address?: string,
-): Promise<Authenticated | null> {
-  const parsed = parseToken(text);
-  // a key buys access tokens at the token endpoint and opens nothing itself
-  if (parsed === null || parsed.kind === 'key') return null;
-  const hash = hashToken(text, pepper);
-  const row = await db.look((sql) => selectToken(sql, parsed));
-  if (row === null || !isSameHash(row.hash, hash)) return null;
-  const reason = refusalOf(row, address);
-  if (reason !== null) {
-    const { tenantId, connectionId } = row;
-    return { kind: 'refused', refused: { tenantId, tokenId: parsed.id, connectionId, reason } };
-  }
-  if (row.isUseStale) await db.engine((tx) => touch(tx, parsed.id));
-  return toAuthenticated(parsed, row);
+export type Authenticate = (text: string, address?: string) => Promise<Authenticated | null>;
+
+/** Tokens that come in one turn of the event loop share a look-up; none is kept. */
+export function createAuthenticate(db: Db, pepper: Buffer): Authenticate {
+  const read = gatherTurn((texts: readonly string[]) => db.look((sql) => findByTexts(sql, pepper, texts)));
+  return async (text, address) => {
+    const found = parseToken(text) === null ? undefined : await read(text);
+    // a key buys access tokens at the token endpoint and opens nothing itself
+    if (found === undefined || found.kind === 'key') return null;
+    const { row, id } = found;
+    const reason = refusalOf(row, address);
+    if (reason !== null) {
+      const { tenantId, connectionId } = row;
+      return { kind: 'refused', refused: { tenantId, tokenId: id, connectionId, reason } };
+    }
+    if (row.isUseStale) await db.engine((tx) => touch(tx, id));
+    return toAuthenticated(found, row);
+  };
 }
 
 /** The token of this text, whatever became of it; null when there is none. */
 export async function findByText(tx: EngineTx, pepper: Buffer, text: string): Promise<(Row & ParsedToken) | null> {
-  const parsed = parseToken(text);
-  if (parsed === null) return null;
-  const row = await selectToken(tx.sql, parsed);
-  if (row === null || !isSameHash(row.hash, hashToken(text, pepper))) return null;
-  return { ...row, ...parsed };
+  const found = (await findByTexts(tx.sql, pepper, [text])).get(text);
+  return found === undefined ? null : { ...found.row, kind: found.kind, id: found.id };
 }
 
-async function selectToken(sql: postgres.ISql, parsed: ParsedToken): Promise<Row | null> {
-  const [row] = await sql<Row[]>`
-    select t.tenant_id as "tenantId", t.hash, t.connection_id as "connectionId", t.organization_id as "organizationId", t.role,
+async function findByTexts(
+  sql: postgres.ISql,
+  pepper: Buffer,
+  texts: readonly string[],
+): Promise<ReadonlyMap<string, Found>> {
+  const parsed = texts.flatMap((text) => {
+    const token = parseToken(text);
+    return token === null ? [] : [{ text, ...token }];
+  });
+  if (parsed.length === 0) return new Map();
+  const rows = await selectTokens(sql, [...new Set(parsed.map(({ id }) => id))]);
+  const byId = new Map(rows.map((row) => [row.id, row]));
+  return new Map(
+    parsed.flatMap(({ text, kind, id }) => {
+      const row = byId.get(id);
+      const isMeant = row !== undefined && row.kind === kind && isSameHash(row.hash, hashToken(text, pepper));
+      return isMeant ? [[text, { kind, id, row }] as const] : [];
+    }),
+  );
+}
+
+async function selectTokens(sql: postgres.ISql, ids: readonly string[]): Promise<readonly Row[]> {
+  return sql<Row[]>`
+    select t.id, t.kind, t.tenant_id as "tenantId", t.hash, t.connection_id as "connectionId", t.organization_id as "organizationId", t.role,
       t.scopes, t.allowed_ranges as "allowedRanges", c.settings,
       t.revoked_at is not null as "isRevoked", coalesce(t.expires_at <= now(), false) as "isExpired",
       (t.last_used_at is null or t.last_used_at < now() - interval '1 minute') as "isUseStale"
     from tokens t
     left join connections c on c.tenant_id = t.tenant_id and c.id = t.connection_id
-    where t.id = ${parsed.id} and t.kind = ${parsed.kind}`;
-  return row ?? null;
+    where t.id = any(${ids as string[]})`;
 }
 
 /** In words for the admin's log; null when the token may be used. */

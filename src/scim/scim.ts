@@ -15,7 +15,6 @@ import { mountEndpoints } from './http.ts';
 import { mountTokenEndpoint, type IssueAccessToken } from './oauth.ts';
 import { createRateLimit } from './rate-limit.ts';
 import type { RequestLog } from './request-log.ts';
-import { shareLookUps } from './shared-look-ups.ts';
 
 export { createScimAdmin, type Replayed, type ScimAdmin, type ScimRequestView } from './admin.ts';
 export { createRequestLog, deleteOldRequests, type RequestLog } from './request-log.ts';
@@ -52,7 +51,6 @@ export function createScim(options: ScimOptions): Router {
   const { issueAccessToken, log, clock } = options;
   if (issueAccessToken !== undefined) mountTokenEndpoint(router, { issueAccessToken, log, clock });
   const rateLimit = createRateLimit(options.requestsPerSecond, options.clock);
-  const authenticate = shareLookUps(options.authenticate);
-  mountEndpoints(router, { ...options, authenticate, rateLimit }, createEndpoints(options));
+  mountEndpoints(router, { ...options, rateLimit }, createEndpoints(options));
   return router;
 }

@@ -3,7 +3,6 @@ import { describe, expect, test } from 'vitest';
 import { RollcallError } from '../core/errors.ts';
 import type { TenantId } from '../core/ids.ts';
 import type { Db, TenantTx } from '../db/db.ts';
-import { shareLookUps } from './shared-look-ups.ts';
 import { createSharedReads } from './shared-reads.ts';
 
 const tenant = '00000000-0000-7000-8000-000000000001' as TenantId;
@@ -66,35 +65,5 @@ describe('reads that arrive together', () => {
     const { reads } = createDb();
     const wanted = Array.from({ length: 500 }, (_, index) => index);
     expect(await Promise.all(wanted.map((one) => reads(tenant, async () => one)))).toEqual(wanted);
-  });
-});
-
-describe('look-ups of a token', () => {
-  test('leave after the last request that shares them came', async () => {
-    let isRevoked = false;
-    const asked: string[] = [];
-    const lookUp = shareLookUps(async (bearer) => {
-      asked.push(bearer);
-      return isRevoked ? null : bearer;
-    });
-    const first = lookUp('a', '::1');
-    isRevoked = true;
-    const second = lookUp('a', '::1');
-    expect(await Promise.all([first, second])).toEqual([null, null]);
-    expect(asked).toEqual(['a']);
-  });
-
-  test('are never kept: the next request asks again', async () => {
-    let isRevoked = false;
-    const lookUp = shareLookUps(async (bearer) => (isRevoked ? null : bearer));
-    expect(await lookUp('a', '::1')).toBe('a');
-    isRevoked = true;
-    expect(await lookUp('a', '::1')).toBeNull();
-  });
-
-  test('are shared neither by tokens nor by addresses', async () => {
-    const lookUp = shareLookUps(async (bearer, address) => `${bearer} from ${address ?? 'nowhere'}`);
-    const calls = [lookUp('a', '::1'), lookUp('b', '::1'), lookUp('a', '::2'), lookUp('a', undefined)];
-    expect(await Promise.all(calls)).toEqual(['a from ::1', 'b from ::1', 'a from ::2', 'a from nowhere']);
   });
 });

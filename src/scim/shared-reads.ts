@@ -36,7 +36,8 @@ export function createSharedReads(db: Pick<Db, 'tenant'>): SharedReads {
     queue.transactions += 1;
     await readTogether(db, tenantId, reads);
     queue.transactions -= 1;
-    if (queue.waiting.length > 0) await open(tenantId, queue);
+    // not awaited: under a load that does not end, each would wait for the next one
+    if (queue.waiting.length > 0) void open(tenantId, queue);
     else if (queue.transactions === 0 && !queue.isOpening) queues.delete(tenantId);
   }
 

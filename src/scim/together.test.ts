@@ -1,4 +1,5 @@
 /** What is saved together must be answered as if each had gone alone. */
+import { setImmediate as afterThisTick } from 'node:timers/promises';
 import { describe, expect, test } from 'vitest';
 import { createTogether, type Outcome } from './together.ts';
 
@@ -93,4 +94,38 @@ describe('writes that come together', () => {
     expect(new Set(answers).size).toBe(500);
     for (const batch of writer.batches) expect(batch.length).toBeLessThanOrEqual(32);
   });
+
+  test('wait while a smaller number would make a batch of its own, and no longer', async () => {
+    const batches: number[][] = [];
+    const { promise: written, resolve: write } = Promise.withResolvers<undefined>();
+    const enter = createTogether<Item, string>({
+      keysOf: () => [],
+      together: async (items) => {
+        batches.push(items.map(({ id }) => id));
+        if (batches.length === 1) await written;
+        return items.map(() => ({ value: 'together' }));
+      },
+      alone: async () => 'alone',
+      onApart: () => undefined,
+    });
+    const first = [0, 1, 2].map((id) => enter('a', { id }));
+    await nextTurns();
+    const more = [3, 4].map((id) => enter('a', { id }));
+    await nextTurns();
+    expect(batches).toEqual([[0, 1, 2]]);
+    more.push(enter('a', { id: 5 }));
+    await expect(Promise.all(more)).resolves.toHaveLength(3);
+    expect(batches).toEqual([
+      [0, 1, 2],
+      [3, 4, 5],
+    ]);
+    const last = [6, 7].map((id) => enter('a', { id }));
+    write(undefined);
+    await Promise.all([...first, ...last]);
+    expect(batches[2]).toEqual([6, 7]);
+  });
 });
+
+async function nextTurns(): Promise<void> {
+  for (let turn = 0; turn < 5; turn += 1) await afterThisTick();
+}

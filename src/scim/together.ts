@@ -28,12 +28,18 @@ type Waiting<Item, Result> = {
 type Queue<Item, Result> = {
   readonly waiting: Waiting<Item, Result>[];
   batches: number;
+  /** Of the batch that was opened last. */
+  size: number;
   isOpening: boolean;
   /** Where batches fail, so many of the next go alone. */
   aloneFor: number;
 };
 
-/** Two: while Postgres writes one, the answers of the other leave and the requests of the next are read. */
+/**
+ * Two: while Postgres writes one, the answers of the other leave and the requests of the next are read. The second waits
+ * until it is as large as the first: what a batch costs is most of what each of its items costs (measured: with 16 clients
+ * a fifth more creates a second than when it leaves at once).
+ */
 const batchesAtOnce = 2;
 const itemsAtOnce = 32;
 const aloneAfterFailure = 50;
@@ -46,20 +52,23 @@ export function createTogether<Item, Result>(
 
   async function open(place: string, queue: Queue<Item, Result>): Promise<void> {
     if (queue.isOpening || queue.batches >= batchesAtOnce) return;
+    if (queue.batches > 0 && queue.waiting.length < Math.min(queue.size, itemsAtOnce)) return;
     queue.isOpening = true;
     // what else is read off the sockets in this turn comes along
     await afterThisTick();
     queue.isOpening = false;
     const batch = takeBatch(queue);
     queue.batches += 1;
+    queue.size = batch.length;
     await save(options, batch, queue);
     queue.batches -= 1;
-    if (queue.waiting.length > 0) await open(place, queue);
+    // not awaited: under a load that does not end, each would wait for the next one
+    if (queue.waiting.length > 0) void open(place, queue);
     else if (queue.batches === 0 && !queue.isOpening && queue.aloneFor === 0) queues.delete(place);
   }
 
   return (place, item) => {
-    const queue = queues.get(place) ?? { waiting: [], batches: 0, isOpening: false, aloneFor: 0 };
+    const queue = queues.get(place) ?? { waiting: [], batches: 0, size: 0, isOpening: false, aloneFor: 0 };
     queues.set(place, queue);
     if (queue.aloneFor > 0) {
       queue.aloneFor -= 1;

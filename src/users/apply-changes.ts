@@ -5,6 +5,7 @@
 import type { ConnectionId, RunId, UserId } from '../core/ids.ts';
 import { textKey } from '../core/text-keys.ts';
 import { rowsOf, type RowColumn, type TenantTx } from '../db/db.ts';
+import { lockUsers } from './lock-users.ts';
 import { customPrefix, keyed, userColumns } from './user-columns.ts';
 
 export type UserChange = {
@@ -26,16 +27,13 @@ export async function applyUserChanges(tx: TenantTx, run: ApplyingRun, rows: rea
   if (first === undefined) return [];
   const patches = rows.map((row) => toPatch(row, run));
   if (first.op === 'create') return createUsers(tx, run, patches);
-  const payload = JSON.stringify(patches);
-  switch (first.op) {
-    case 'update':
-    case 'key':
-      return updateUsers(tx, run, payload);
-    case 'reactivate':
-    case 'suspend':
-    case 'remove':
-      return setStatus(tx, run, first.op, payload);
-  }
+  await lockUsers(
+    tx,
+    patches.map(({ id }) => id),
+  );
+  return first.op === 'update' || first.op === 'key'
+    ? updateUsers(tx, run, patches)
+    : setStatus(tx, run, first.op, patches);
 }
 
 /** Columns, keys, custom attributes and provenance of one row, by column name. */
@@ -117,20 +115,18 @@ async function createUsers(tx: TenantTx, run: ApplyingRun, patches: readonly Pat
   return rows.map((row) => row.seq);
 }
 
+/** `username = case when r.patch ? 'username' then r.patch ->> 'username' else u.username end, ...` */
+const pickedColumns = createdColumns
+  .map((column) => `${column} = case when r.patch ? '${column}' then r.patch ->> '${column}' else u.${column} end`)
+  .join(', ');
+
 /** One statement for all rows: usernames that depend on each other (swap, chain) change together. */
-async function updateUsers(tx: TenantTx, run: ApplyingRun, payload: string): Promise<number[]> {
-  await lockUsers(tx, payload);
-  const pick = (column: string) =>
-    tx.sql`case when r.patch ? ${column} then r.patch ->> ${column} else ${tx.sql(`u.${column}`)} end`;
+async function updateUsers(tx: TenantTx, run: ApplyingRun, patches: readonly Patch[]): Promise<number[]> {
   const rows = await tx.sql<{ seq: number }[]>`
-    update users u set username = ${pick('username')}, username_key = ${pick('username_key')}, email = ${pick('email')},
-      email_key = ${pick('email_key')}, display_name = ${pick('display_name')}, display_name_key = ${pick('display_name_key')},
-      given_name = ${pick('given_name')}, family_name = ${pick('family_name')}, phone = ${pick('phone')},
-      employee_id = ${pick('employee_id')}, employee_id_key = ${pick('employee_id_key')}, department = ${pick('department')},
-      job_title = ${pick('job_title')}, attributes = u.attributes || r.custom, provenance = u.provenance || r.provenance,
+    update users u set ${tx.sql.unsafe(pickedColumns)}, attributes = u.attributes || r.custom, provenance = u.provenance || r.provenance,
       version = u.version + 1, last_run_id = ${run.runId}::uuid, updated_at = now()
-    from jsonb_to_recordset(${payload}::jsonb) as r(seq int, id uuid, version bigint, patch jsonb, custom jsonb, provenance jsonb)
-    where u.tenant_id = ${tx.tenantId} and u.id = r.id and ${isAsPlanned(tx, run)}
+    from jsonb_to_recordset(${JSON.stringify(patches)}::jsonb) as r(seq int, id uuid, version bigint, patch jsonb, custom jsonb, provenance jsonb)
+    where ${areMeant(tx, run, patches)}
     returning r.seq`;
   return rows.map((row) => row.seq);
 }
@@ -139,9 +135,8 @@ async function setStatus(
   tx: TenantTx,
   run: ApplyingRun,
   op: 'reactivate' | 'suspend' | 'remove',
-  payload: string,
+  patches: readonly Patch[],
 ): Promise<number[]> {
-  await lockUsers(tx, payload);
   const status = { reactivate: 'active', suspend: 'suspended', remove: 'removed' }[op];
   const rows = await tx.sql<{ seq: number }[]>`
     update users u set status = ${status}, status_reason = r.reason, status_changed_at = now(),
@@ -149,23 +144,19 @@ async function setStatus(
       username = case when ${op === 'remove'} then null else u.username end,
       username_key = case when ${op === 'remove'} then null else u.username_key end,
       version = u.version + 1, last_run_id = ${run.runId}::uuid, updated_at = now()
-    from jsonb_to_recordset(${payload}::jsonb) as r(seq int, id uuid, version bigint, suspended_by text, reason text)
-    where u.tenant_id = ${tx.tenantId} and u.id = r.id and ${isAsPlanned(tx, run)}
+    from jsonb_to_recordset(${JSON.stringify(patches)}::jsonb) as r(seq int, id uuid, version bigint, suspended_by text, reason text)
+    where ${areMeant(tx, run, patches)}
       and (${op === 'reactivate'} or not exists (
         select 1 from super_admins s where s.tenant_id = u.tenant_id and s.user_id = u.id))
     returning r.seq`;
   return rows.map((row) => row.seq);
 }
 
-/** Nobody but this run wrote the user since the plan saw it, and nobody protected the user. */
-function isAsPlanned(tx: TenantTx, run: ApplyingRun) {
-  return tx.sql`(u.version = r.version or u.last_run_id = ${run.runId}::uuid) and not u.is_protected`;
-}
-
-/** Rows are locked in id order, so that two writers of overlapping sets can not deadlock. */
-async function lockUsers(tx: TenantTx, payload: string): Promise<void> {
-  await tx.sql`
-    select 1 from users
-    where tenant_id = ${tx.tenantId} and id in (select id from jsonb_to_recordset(${payload}::jsonb) as r(id uuid))
-    order by id for update`;
+/**
+ * Nobody but this run wrote the user since the plan saw it, and nobody protected the user. The ids are said once more as
+ * an array: a plan that is kept for any tenant takes the rows for many and the tenant for small, and reads a large one whole.
+ */
+function areMeant(tx: TenantTx, run: ApplyingRun, patches: readonly Patch[]) {
+  return tx.sql`u.tenant_id = ${tx.tenantId} and u.id = r.id and u.id = any(${patches.map(({ id }) => id)}::uuid[])
+    and (u.version = r.version or u.last_run_id = ${run.runId}::uuid) and not u.is_protected`;
 }

@@ -7,6 +7,7 @@ import type { TenantTx } from '../db/db.ts';
 import { enqueue } from '../outbox/outbox.ts';
 import type { Principal } from '../platform/route.ts';
 import { requireUser, requireVersion } from './edits.ts';
+import { lockUsers } from './lock-users.ts';
 import type { User } from './store.ts';
 
 export type QuotaHomeMove = {
@@ -30,15 +31,13 @@ export async function moveQuotaHomes(tx: TenantTx, runId: RunId, rows: readonly 
       source: after?.['source'] ?? null,
     })),
   );
-  await tx.sql`
-    select 1 from users
-    where tenant_id = ${tx.tenantId} and id in (select id from jsonb_to_recordset(${payload}::jsonb) as r(id uuid))
-    order by id for update`;
+  const ids = rows.flatMap(({ userId }) => (userId === null ? [] : [userId]));
+  await lockUsers(tx, ids);
   const moved = await tx.sql<{ seq: number }[]>`
     update users u set quota_home_id = r.home, provenance = u.provenance || jsonb_build_object('quotaHome', r.source),
       version = u.version + 1, last_run_id = ${runId}::uuid, updated_at = now()
     from jsonb_to_recordset(${payload}::jsonb) as r(seq int, id uuid, version bigint, home uuid, source text)
-    where u.tenant_id = ${tx.tenantId} and u.id = r.id and (u.version = r.version or u.last_run_id = ${runId}::uuid)
+    where u.tenant_id = ${tx.tenantId} and u.id = r.id and u.id = any(${ids}::uuid[]) and (u.version = r.version or u.last_run_id = ${runId}::uuid)
       and not u.is_protected and (u.provenance ->> 'quotaHome') is distinct from 'manual'
     returning r.seq`;
   return moved.map((row) => row.seq);

@@ -6,6 +6,7 @@ import type { RunId, UserId } from '../core/ids.ts';
 import { textKey } from '../core/text-keys.ts';
 import type { UserStatus } from '../core/vocabulary.ts';
 import type { TenantTx } from '../db/db.ts';
+import { lockUsers } from './lock-users.ts';
 import { customPrefix, keyed, userColumns } from './user-columns.ts';
 
 export type UserRestore = {
@@ -31,10 +32,10 @@ export type UserRestore = {
 export async function restoreUsers(tx: TenantTx, runId: RunId, rows: readonly UserRestore[]): Promise<number[]> {
   if (rows.length === 0) return [];
   const payload = JSON.stringify(rows.map(toPatch));
-  await tx.sql`
-    select 1 from users
-    where tenant_id = ${tx.tenantId} and id in (select id from jsonb_to_recordset(${payload}::jsonb) as r(id uuid))
-    order by id for update`;
+  await lockUsers(
+    tx,
+    rows.map(({ userId }) => userId),
+  );
   const columns = ['username', 'username_key', 'email', 'email_key', 'display_name', 'display_name_key', 'given_name'];
   const more = ['family_name', 'phone', 'employee_id', 'employee_id_key', 'department', 'job_title'];
   const pick = (column: string) =>

@@ -7,6 +7,7 @@ import { fork, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
 import { join } from 'node:path';
 import postgres from 'postgres';
+import { workerMemoryFlags } from '../../src/app/supervisor.ts';
 import { parseDatabaseUrl } from '../../src/db/pools.ts';
 import type { RunSummary } from '../../src/reconciliation/reconciliation.ts';
 import { createClient, runLoad, type Client, type LoadResult } from './load.ts';
@@ -35,7 +36,10 @@ async function measureSize(users: number): Promise<void> {
   tell(`Starting an installation for ${users} people ...`);
   const sandbox = await startSandbox(['--users', String(scimUsers)]);
   const sql = postgres({ ...parseDatabaseUrl(sandbox.databaseUrl), max: 2, onnotice: () => {} });
-  const worker = fork(join(import.meta.dirname, 'reconcile-worker.ts'), [], { stdio: 'inherit' });
+  const worker = fork(join(import.meta.dirname, 'reconcile-worker.ts'), [], {
+    execArgv: [...process.execArgv, ...workerMemoryFlags],
+    stdio: 'inherit',
+  });
   const client = createClient(sandbox.scimUrl, sandbox.scimToken, 4);
   try {
     await measure({ users, report, sandbox, sql, worker, client });

@@ -32,7 +32,6 @@ export type BenchDaemon = {
 };
 
 const organization = 'bench';
-const production = { NODE_OPTIONS: '--max-semi-space-size=8' };
 const pollMs = 100;
 const runTimeoutMs = 30 * 60_000;
 
@@ -51,9 +50,9 @@ export async function startBenchDaemon(): Promise<BenchDaemon> {
       '',
     ].join('\n'),
   );
-  const daemon = startRollcall({ args: ['serve', '-c', config], env: production });
+  const daemon = startRollcall({ args: ['serve', '-c', config] });
   const command = async (...args: string[]): Promise<unknown> => {
-    const result = await runRollcall({ args: ['-c', config, '-o', 'json', ...args], env: production });
+    const result = await runRollcall({ args: ['-c', config, '-o', 'json', ...args] });
     if (result.code !== 0) throw new Error(`rollcall ${args.join(' ')} ended with ${result.code}: ${result.stderr}`);
     return parse(result.stdout);
   };

@@ -60,12 +60,13 @@ export function explainAs(
 
 /**
  * The plans of every statement that `work` sends, as the code under test writes them: run it with the store functions
- * of a room. Nothing it does is kept.
+ * of a room. Nothing it does is kept. `isKept`: the plans that are kept for any values, in place of those for these.
  */
 export async function explainWork(
   url: string,
   tenantId: TenantId,
   work: (tx: TenantTx) => Promise<unknown>,
+  { isKept = false }: { readonly isKept?: boolean } = {},
 ): Promise<readonly Plan[]> {
   const sent: { text: string; parameters: readonly unknown[] }[] = [];
   let isRecording = false;
@@ -87,7 +88,9 @@ export async function explainWork(
       await work(tx);
       isRecording = false;
       for (const { text, parameters } of sent) {
-        const rows = await tx.sql.unsafe(`explain (format json, costs off) ${text}`, parameters as never[]);
+        const rows = isKept
+          ? await tx.sql.unsafe(`explain (generic_plan, format json, costs off) ${text}`)
+          : await tx.sql.unsafe(`explain (format json, costs off) ${text}`, parameters as never[]);
         plans.push(readPlan(text, rows[0]?.['QUERY PLAN']));
       }
       throw done;

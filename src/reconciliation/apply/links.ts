@@ -1,4 +1,5 @@
 /** Links as a run leaves them: their state, what this source last said, and up to where they are settled. */
+import type { PendingQuery, Row } from 'postgres';
 import type { ConnectionId, RunId } from '../../core/ids.ts';
 import type { ChangeOp } from '../../core/vocabulary.ts';
 import { rowsOf, type TenantTx } from '../../db/db.ts';
@@ -44,17 +45,20 @@ export async function writeLinks(
       applied: row.after ?? {},
     })),
   );
+  // the anchors are said once more: a plan for any connection takes the rows for many, and reads a large one whole
+  const areMeant = tx.sql`l.tenant_id = ${tx.tenantId} and l.connection_id = ${scope.connectionId} and l.anchor = r.anchor
+    and l.anchor = any(${rows.flatMap(({ anchor }) => (anchor === null ? [] : [anchor]))})`;
   if (op === 'update' || op === 'key') {
     await tx.sql`
       update links l set applied = l.applied || r.applied, resolved = l.resolved - array(select jsonb_object_keys(r.applied)), version = l.version + 1, updated_at = now()
       from jsonb_to_recordset(${payload}::jsonb) as r(anchor text, applied jsonb)
-      where l.tenant_id = ${tx.tenantId} and l.connection_id = ${scope.connectionId} and l.anchor = r.anchor`;
+      where ${areMeant}`;
   } else if (op === 'suspend' || op === 'remove' || op === 'unlink') {
     await tx.sql`
       update links l set state = r.state, reason = r.reason, leaving_since = null,
         ended_at = case when r.state <> 'linked' then coalesce(l.ended_at, now()) end, version = l.version + 1, updated_at = now()
       from jsonb_to_recordset(${payload}::jsonb) as r(anchor text, state text, reason text)
-      where l.tenant_id = ${tx.tenantId} and l.connection_id = ${scope.connectionId} and l.anchor = r.anchor`;
+      where ${areMeant}`;
   }
 }
 
@@ -99,7 +103,7 @@ async function settlePart(tx: TenantTx, scope: LinkScope, part: ReturnType<Tenan
 
 /**
  * The same for pushed objects, whose open ones the caller knows: asking the change rows would read the whole standing
- * run of the day.
+ * run of the day. Both halves are one statement, because a push pays for each.
  */
 export async function settlePushed(
   tx: TenantTx,
@@ -107,24 +111,36 @@ export async function settlePushed(
   anchors: readonly string[],
 ): Promise<void> {
   if (anchors.length === 0) return;
-  const isMeant = tx.sql`and l.anchor = any(${anchors as string[]})`;
-  await Promise.all([
-    tx.sql`${settleStatement(tx, connectionId)} ${isMeant}`,
-    tx.sql`${settleEditsStatement(tx, connectionId)} ${isMeant}`,
-  ]);
+  const isNew = tx.sql`l.settled_version <> m.version`;
+  const edited = tx.sql`
+    select u.version from users u
+    where u.tenant_id = l.tenant_id and u.id = l.user_id and u.last_run_id is null and l.state in ('linked', 'missing')`;
+  await tx.sql`
+    update links l set ${settledColumns(tx, isNew)}, settled_user_version = coalesce((${edited}), l.settled_user_version)
+    from mirror_objects m
+    where ${isOfObject(tx, connectionId)} and l.anchor = any(${anchors as string[]}) and m.anchor = any(${anchors as string[]})
+      and (${isNew} or l.settled_user_version <> (${edited}))`;
 }
 
 function settleStatement(tx: TenantTx, connectionId: ConnectionId) {
   return tx.sql`
-    update links l set settled_version = m.version,
-      applied = case when l.state in ('linked', 'missing') then coalesce(m.mapped, '{}') else l.applied end,
-      state = case when l.state in ('linked', 'missing') then case when m.absent_since is null then 'linked' else 'missing' end else l.state end,
-      leaving_since = case when m.deleted_at is not null or not m.is_in_scope then l.leaving_since end,
-      updated_at = now()
+    update links l set ${settledColumns(tx, tx.sql`true`)}
     from mirror_objects m
-    where l.tenant_id = ${tx.tenantId} and l.connection_id = ${connectionId}
-      and m.tenant_id = l.tenant_id and m.connection_id = l.connection_id and m.kind = 'user' and m.anchor = l.anchor
-      and l.settled_version <> m.version`;
+    where ${isOfObject(tx, connectionId)} and l.settled_version <> m.version`;
+}
+
+/** What the object says is the base of the next comparison, where `isNew`. */
+function settledColumns(tx: TenantTx, isNew: PendingQuery<Row[]>) {
+  return tx.sql`settled_version = m.version,
+      applied = case when ${isNew} and l.state in ('linked', 'missing') then coalesce(m.mapped, '{}') else l.applied end,
+      state = case when ${isNew} and l.state in ('linked', 'missing') then case when m.absent_since is null then 'linked' else 'missing' end else l.state end,
+      leaving_since = case when ${isNew} and (m.deleted_at is null and m.is_in_scope) then null else l.leaving_since end,
+      updated_at = case when ${isNew} then now() else l.updated_at end`;
+}
+
+function isOfObject(tx: TenantTx, connectionId: ConnectionId) {
+  return tx.sql`l.tenant_id = ${tx.tenantId} and l.connection_id = ${connectionId}
+      and m.tenant_id = l.tenant_id and m.connection_id = l.connection_id and m.kind = 'user' and m.anchor = l.anchor`;
 }
 
 /** What a person wrote last, and this source has answered to. */

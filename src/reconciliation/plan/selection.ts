@@ -187,30 +187,37 @@ export async function desiredOfRun(tx: TenantTx, anchors: readonly string[]): Pr
     select anchor, rule_id as "ruleId" from run_desired where anchor = any(${anchors as string[]}) order by anchor, rule_id`;
 }
 
-/** The same for a few pushed objects: upwards from each user through its groups. */
+/**
+ * The same for a few pushed objects: upwards from each user through its groups. One look-up after the other (`offset 0`
+ * keeps the joins apart): a plan that is made for any connection takes a large one for an average one, and reads its
+ * memberships whole.
+ */
 export async function desiredOfAnchors(
   tx: TenantTx,
   connectionId: ConnectionId,
   anchors: readonly string[],
 ): Promise<DesiredRow[]> {
+  const groupsOf = (member: PendingQuery<Row[]>) => tx.sql`
+    cross join lateral (
+      select e.group_anchor from mirror_edges e
+      where e.tenant_id = ${tx.tenantId} and e.connection_id = ${connectionId} and e.member_anchor = ${member} offset 0) e
+    cross join lateral (
+      select 1 from mirror_objects g
+      where g.tenant_id = ${tx.tenantId} and g.connection_id = ${connectionId} and g.kind = 'group' and g.anchor = e.group_anchor
+        and g.deleted_at is null limit 1) g`;
   return tx.sql<DesiredRow[]>`
-    with recursive above as (
-      select e.member_anchor as anchor, e.group_anchor from mirror_edges e
-      join mirror_objects g on g.tenant_id = e.tenant_id and g.connection_id = e.connection_id and g.kind = 'group'
-        and g.anchor = e.group_anchor and g.deleted_at is null
-      where e.tenant_id = ${tx.tenantId} and e.connection_id = ${connectionId} and e.member_anchor = any(${anchors as string[]})
+    with recursive live as (
+      select w.anchor collate "C" as anchor, m.rule_ids from unnest(${anchors as string[]}::text[]) w(anchor)
+      cross join lateral (
+        select m.rule_ids from mirror_objects m
+        where m.tenant_id = ${tx.tenantId} and m.connection_id = ${connectionId} and m.kind = 'user' and m.anchor = w.anchor collate "C"
+          and m.deleted_at is null and m.is_in_scope limit 1) m
+    ), above as (
+      select live.anchor, e.group_anchor from live ${groupsOf(tx.sql`live.anchor`)}
       union
-      select above.anchor, e.group_anchor from above
-      join mirror_edges e on e.tenant_id = ${tx.tenantId} and e.connection_id = ${connectionId} and e.member_anchor = above.group_anchor
-      join mirror_objects g on g.tenant_id = e.tenant_id and g.connection_id = e.connection_id and g.kind = 'group'
-        and g.anchor = e.group_anchor and g.deleted_at is null
-    ), live as (
-      select anchor, rule_ids from mirror_objects
-      where tenant_id = ${tx.tenantId} and connection_id = ${connectionId} and kind = 'user' and anchor = any(${anchors as string[]})
-        and deleted_at is null and is_in_scope
+      select above.anchor, e.group_anchor from above ${groupsOf(tx.sql`above.group_anchor`)}
     )
     select above.anchor, r.id as "ruleId" from above
-    join live on live.anchor = above.anchor
     join role_mappings r on r.tenant_id = ${tx.tenantId} and r.connection_id = ${connectionId} and r.group_anchor = above.group_anchor
       and r.ended_at is null
     union

@@ -91,11 +91,13 @@ export async function membersBelow(
     with recursive below as (
       select anchor collate "C" as anchor from unnest(${anchors as string[]}::text[]) as a(anchor)
       union
+      -- offset and limit keep one look-up each: a plan for any connection would read all memberships and every user there is
       select e.member_anchor from below
-      join mirror_edges e on e.tenant_id = ${tx.tenantId} and e.connection_id = ${connectionId} and e.group_anchor = below.anchor
+      cross join lateral (
+        select e.member_anchor from mirror_edges e
+        where e.tenant_id = ${tx.tenantId} and e.connection_id = ${connectionId} and e.group_anchor = below.anchor offset 0) e
     )
     select m.anchor from below
-    -- the limit keeps one look-up each: the planner takes a recursion for large, and would read every user there is
     cross join lateral (
       select m.anchor from mirror_objects m
       where m.tenant_id = ${tx.tenantId} and m.connection_id = ${connectionId} and m.kind = 'user' and m.anchor = below.anchor
