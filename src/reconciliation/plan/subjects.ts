@@ -24,8 +24,8 @@ export type SubjectQuery = {
   readonly desired: readonly DesiredRow[] | Promise<readonly DesiredRow[]>;
   readonly correlation: Correlation;
   readonly provenDomains: readonly string[];
-  /** Few objects: candidates are sought for all of them at once, without waiting for which are linked. */
-  readonly isFew?: boolean;
+  /** New objects: candidates are sought for all of them at once, without waiting for which are linked. */
+  readonly areNew?: boolean;
 };
 
 type ObjectRow = {
@@ -100,7 +100,7 @@ export async function loadSubjects(tx: TenantTx, query: SubjectQuery): Promise<S
   });
 }
 
-/** The objects, and for those without a user whom correlation finds; for a few they are asked for in one packet. */
+/** The objects, and for those without a user whom correlation finds; for new ones they are asked for in one packet. */
 async function selectObjectsWithMatches(
   tx: TenantTx,
   query: SubjectQuery,
@@ -114,14 +114,14 @@ async function selectObjectsWithMatches(
     });
   const [objects, soughtForAll] = await Promise.all([
     selectObjects(tx, query),
-    query.isFew === true ? seek(query.anchors) : null,
+    query.areNew === true ? seek(query.anchors) : null,
   ]);
   // whom a person wants as a user of its own is nobody's match: nothing of the candidate may flow into it
   const unlinked = objects.filter(
     (row) => row.userId === null && row.matchedBy !== 'create' && !row.isDeleted && !row.isAbsent && row.isInScope,
   );
   const isUnlinked = new Set(unlinked.map((row) => row.anchor));
-  const sought = soughtForAll ?? (await seek([...isUnlinked]));
+  const sought = soughtForAll ?? (isUnlinked.size === 0 ? new Map<string, Candidate[]>() : await seek([...isUnlinked]));
   return { objects, candidates: new Map([...sought].filter(([anchor]) => isUnlinked.has(anchor))) };
 }
 

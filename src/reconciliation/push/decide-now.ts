@@ -30,8 +30,8 @@ export async function decideNow(
   connection: OpenConnection,
   context: DecisionContext,
   anchors: readonly string[],
-  /** Usernames that may be wanted, as far as they are known: their owners are then read along. */
-  usernameKeys: readonly string[] = [],
+  /** Of new objects: the usernames they ask for. Who has them and whom correlation finds is then read along. */
+  newUsernames?: readonly string[],
 ): Promise<DecidedNow> {
   const [subjects, owners] = await allSent([
     loadSubjects(tx, {
@@ -40,13 +40,13 @@ export async function decideNow(
       desired: desiredOfAnchors(tx, context.connectionId, anchors),
       correlation: connection.policy.correlation,
       provenDomains: [...context.provenDomains],
-      isFew: true,
+      areNew: newUsernames !== undefined,
     }),
-    selectOwners(tx, usernameKeys),
+    selectOwners(tx, newUsernames ?? []),
   ]);
   const drafted = subjects.map((subject) => ({ subject, drafts: decideSubject(subject, context) }));
   const more = new Set(drafted.flatMap(({ drafts }) => wantedUsername(drafts)?.key ?? []));
-  for (const key of usernameKeys) more.delete(key);
+  for (const key of newUsernames ?? []) more.delete(key);
   for (const [key, id] of await selectOwners(tx, [...more])) owners.set(key, id);
   const all = drafted.map(({ subject, drafts }) => ({
     subject,

@@ -3,6 +3,8 @@
  * per process, and asked for again as soon as anything of it changed: each push reads a stamp of all of it in its own
  * transaction, so nobody decides by what was true a moment ago.
  */
+import { hash } from 'node:crypto';
+import type { RunId } from '../../core/ids.ts';
 import type { Mapper } from '../../core/mapping.ts';
 import type { DecisionContext } from '../../core/subject.ts';
 import type { TenantTx } from '../../db/db.ts';
@@ -17,6 +19,8 @@ export type OpenPush = {
   readonly mapper: Mapper;
   readonly decision: DecisionContext;
   readonly context: PushContext;
+  /** The run of the day that keeps what pushes change. */
+  readonly standingRun: { readonly id: RunId; readonly isThere: boolean };
 };
 
 type Kept = Pick<OpenPush, 'connection' | 'mapper' | 'decision'> & { readonly stamp: string };
@@ -39,7 +43,7 @@ export function createOpenPush(deps: ConnectionsDeps): Opener {
     const early = begun.get(tx);
     begun.delete(tx);
     const isMeant = early?.connectionId === context.connectionId;
-    const { stamp, now } = await (isMeant ? early.stamp : readStamp(tx, context));
+    const { stamp, now, standingRun } = await (isMeant ? early.stamp : readStamp(tx, context));
     let found = kept.get(context.connectionId);
     if (found === undefined || found.stamp !== stamp) {
       const connection = await openConnection(tx, deps.connectors, context.connectionId);
@@ -53,7 +57,7 @@ export function createOpenPush(deps: ConnectionsDeps): Opener {
       kept.set(context.connectionId, found);
     }
     const { connection, mapper } = found;
-    return { deps, connection, mapper, decision: { ...found.decision, now }, context };
+    return { deps, connection, mapper, decision: { ...found.decision, now }, context, standingRun };
   };
   return {
     open,
@@ -66,24 +70,33 @@ export function createOpenPush(deps: ConnectionsDeps): Opener {
   };
 }
 
+type Stamp = { readonly stamp: string; readonly now: string; readonly standingRun: OpenPush['standingRun'] };
+
 /** `xmin` names the transaction that wrote a row last, so no change of a row can be missed. */
-async function readStamp(
-  tx: TenantTx,
-  context: PushContext,
-): Promise<{ readonly stamp: string; readonly now: string }> {
+async function readStamp(tx: TenantTx, context: PushContext): Promise<Stamp> {
+  const id = standingRunId(context);
   const [, rows] = await Promise.all([
     // look-ups by one key: their generic plan is the right one, and planning them anew costs more than running them
     tx.sql`set local plan_cache_mode = force_generic_plan`,
-    tx.sql<{ stamp: string; now: string }[]>`
+    tx.sql<{ stamp: string; now: string; isThere: boolean }[]>`
       select now() as now, concat_ws(';', ${tx.tenantId}::text,
         (select string_agg(id || xmin::text, ',' order by id) from connections where tenant_id = ${tx.tenantId}),
         (select string_agg(id || xmin::text, ',' order by id) from role_mappings
           where tenant_id = ${tx.tenantId} and connection_id = ${context.connectionId}),
         (select string_agg(name || xmin::text, ',' order by name) from domains where tenant_id = ${tx.tenantId}),
         (select xmin::text from organizations o where o.tenant_id = ${tx.tenantId}
-          and o.id = (select organization_id from connections where tenant_id = ${tx.tenantId} and id = ${context.connectionId}))) as stamp`,
+          and o.id = (select organization_id from connections where tenant_id = ${tx.tenantId} and id = ${context.connectionId}))) as stamp,
+        exists (select 1 from runs where tenant_id = ${tx.tenantId} and id = ${id}) as "isThere"`,
   ]);
   const [row] = rows;
   if (row === undefined) throw new Error('A select without from gives one row.');
-  return row;
+  const { stamp, now, isThere } = row;
+  return { stamp, now, standingRun: { id, isThere } };
+}
+
+/** One per connection and UTC day; its id follows from both, so that no request waits for another to make it. */
+function standingRunId({ connectionId }: PushContext): RunId {
+  const day = new Date().toISOString().slice(0, 10);
+  const hex = hash('md5', `${connectionId}/${day}`);
+  return `${hex.slice(0, 8)}-${hex.slice(8, 12)}-8${hex.slice(13, 16)}-a${hex.slice(17, 20)}-${hex.slice(20)}` as RunId;
 }

@@ -23,7 +23,7 @@ export async function writeUser(
   try {
     const [written] = await allSent([
       writeMirrorUsers(tx, opened, [{ content, expect }]),
-      settle(tx, opened, [user.anchor], { usernameKeys: usernamesOf([content]) }),
+      settle(tx, opened, [user.anchor], expect === 'new' ? { newUsernames: usernamesOf([content]) } : {}),
     ]);
     const row = written.get(user.anchor);
     if (row !== undefined) return row;
@@ -52,9 +52,11 @@ export async function writeUsers(
   const contents = writes.map(({ content }) => content);
   if (!areApart(contents)) throw new NotTogether('Two of them share a key.');
   const requestIds = new Map(pushes.map(({ user, requestId }) => [user.anchor, requestId]));
+  const areNew = pushes.every(({ expect }) => expect === 'new');
+  const settling = areNew ? { newUsernames: usernamesOf(contents), requestIds } : { requestIds };
   const [written] = await allSent([
     writeMirrorUsers(tx, opened, writes),
-    settle(tx, opened, [...requestIds.keys()], { usernameKeys: usernamesOf(contents), requestIds }),
+    settle(tx, opened, [...requestIds.keys()], settling),
   ]);
   return contents.map(({ anchor }) => written.get(anchor) ?? null);
 }

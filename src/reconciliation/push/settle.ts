@@ -1,5 +1,4 @@
 /** What follows from a push: the decision about the users it touches, carried out in its own transaction. */
-import { hash } from 'node:crypto';
 import type { RunId } from '../../core/ids.ts';
 import type { TenantTx } from '../../db/db.ts';
 import { applyPushed } from '../apply/apply.ts';
@@ -16,8 +15,8 @@ import type { OpenPush } from './open-push.ts';
 const inRequestUsers = 500;
 
 export type Settling = {
-  /** Usernames that the users may get, where they are known before the decision. */
-  readonly usernameKeys?: readonly string[];
+  /** Of new objects: the usernames they ask for. */
+  readonly newUsernames?: readonly string[];
   /** Of several pushes that came together: the request of each. They only go together when they only add. */
   readonly requestIds?: ReadonlyMap<string, string>;
 };
@@ -27,21 +26,21 @@ export async function settle(
   tx: TenantTx,
   opened: OpenPush,
   anchors: readonly string[],
-  { usernameKeys = [], requestIds }: Settling = {},
+  { newUsernames, requestIds }: Settling = {},
 ): Promise<void> {
   const { connection, context } = opened;
   if (anchors.length === 0 || connection.connection.status !== 'active') return;
   if (anchors.length > inRequestUsers) return queueObjectRun(tx, context.connectionId, connection.row.version);
   const { decision } = opened;
   if (decision.leaver.graceDays > 0) await markLeaving(tx, context.connectionId, decision.leaver.graceDays, anchors);
-  const { subjects, decided, waiting } = await decideNow(tx, connection, decision, anchors, usernameKeys);
+  const { subjects, decided, waiting } = await decideNow(tx, connection, decision, anchors, newUsernames);
   if (requestIds !== undefined) mustBeApart(decided);
   const standing = subjects.flatMap(({ anchor }) => (waiting.has(anchor) ? [] : [anchor]));
   if (decided.length === 0) return settlePushed(tx, context.connectionId, standing);
-  const runId = standingRunId(connection);
+  const { id: runId, isThere } = opened.standingRun;
   const requestIdOf = (anchor: string) => requestIds?.get(anchor) ?? context.requestId;
   const scope = { runId, connectionId: context.connectionId, requestIdOf, isKept: requestIds === undefined };
-  const prepare = () => insertStandingRun(tx, connection, runId);
+  const prepare = async () => (isThere ? undefined : insertStandingRun(tx, connection, runId));
   if (await applyAtOnce(tx, scope, decided, standing, prepare)) return;
   if (requestIds !== undefined) throw new NotTogether('One of them does more than add.');
   await prepare();
@@ -74,13 +73,6 @@ async function applyDecided(
     scope,
     rows.map((row) => row.seq),
   );
-}
-
-/** One per connection and UTC day; its id follows from both, so that no request waits for another to make it. */
-function standingRunId(connection: OpenConnection): RunId {
-  const day = new Date().toISOString().slice(0, 10);
-  const hex = hash('md5', `${connection.connection.id}/${day}`);
-  return `${hex.slice(0, 8)}-${hex.slice(8, 12)}-8${hex.slice(13, 16)}-a${hex.slice(17, 20)}-${hex.slice(20)}` as RunId;
 }
 
 async function insertStandingRun(tx: TenantTx, connection: OpenConnection, runId: RunId): Promise<void> {

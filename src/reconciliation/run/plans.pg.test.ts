@@ -169,7 +169,7 @@ describe('among 20,000 users, no large table is read whole', () => {
         connectionId: scimId,
         anchors: [anchor],
         desired: [],
-        isFew: true,
+        areNew: true,
         correlation: ['username', 'email', 'employee_id'],
         provenDomains: ['x.test'],
       }),
