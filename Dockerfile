@@ -35,5 +35,5 @@ HEALTHCHECK --interval=10s --timeout=3s --start-period=30s --retries=3 \
   CMD ["node", "-e", "fetch('http://127.0.0.1:8081/livez').then((answer) => process.exit(answer.ok ? 0 : 1), () => process.exit(1))"]
 
 # node itself is process 1, so SIGTERM reaches it and drains
-ENTRYPOINT ["node", "--disable-proto=delete", "--max-semi-space-size=16", "src/main.ts"]
+ENTRYPOINT ["node", "--disable-proto=delete", "--max-semi-space-size=32", "--heap-growing-percent=150", "src/main.ts"]
 CMD ["serve"]

@@ -13,7 +13,7 @@ import { isUuid, type TenantId } from '../core/ids.ts';
 import type { Logger } from '../platform/logger.ts';
 import { translateFailure } from './failures.ts';
 import { openPool, type PoolRole } from './pools.ts';
-import { bindQuery, runInTransaction, type BoundSql, type Pool } from './transaction.ts';
+import { bindQuery, readInOnePacket, runInTransaction, type BoundSql, type Pool } from './transaction.ts';
 
 export { databaseErrorCode, isConnectionLost, isPassingFailure, translateFailure } from './failures.ts';
 export { migrate, type MigrateOptions } from './migrate.ts';
@@ -64,12 +64,23 @@ export type Db = {
   /** Commits when `work` resolves, rolls back when it throws; a lost connection rejects and never hangs. */
   tenant<T>(tenantId: TenantId, work: (tx: TenantTx) => Promise<T>): Promise<T>;
   engine<T>(work: (tx: EngineTx) => Promise<T>): Promise<T>;
+  /**
+   * Look-ups of any tenants, each a single reading statement that runs with its own tenant set, all of them in one
+   * round trip; their plans are kept. Answers in order, each to be awaited, with failures as the driver tells them
+   * (`translateFailure`); a statement that fails fails those behind it.
+   */
+  lookUp(lookUps: readonly LookUp[]): Promise<readonly Promise<postgres.Row[]>[]>;
   /** One reading statement as rollcall_engine and no transaction around it: a single round trip, for hot look-ups. */
   look<T>(statement: (sql: postgres.Sql) => PromiseLike<T>): Promise<T>;
   readonly stage: Stage;
   /** Short round trip used by /readyz; throws database_unavailable. */
   ping(): Promise<void>;
   close(): Promise<void>;
+};
+
+export type LookUp = {
+  readonly tenantId: TenantId;
+  readonly statement: (sql: postgres.TransactionSql) => postgres.PendingQuery<postgres.Row[]>;
 };
 
 export type DbOptions = {
@@ -118,8 +129,7 @@ export function openDb(options: DbOptions): Db {
 
   return {
     tenant: async (tenantId, work) => {
-      // the policy casts the setting; a fault here is a bug of ours and gets a sentence instead of a cast error
-      if (!isUuid(tenantId)) throw new RollcallError('internal', `"${tenantId}" is not a tenant id.`);
+      requireTenantId(tenantId);
       return run(
         pools.tenant,
         (sql) => [sql`select set_config('rollcall.tenant_id', ${tenantId}, true)`],
@@ -132,6 +142,13 @@ export function openDb(options: DbOptions): Db {
         () => [],
         (sql) => work({ scope: 'engine', sql, query: bindQuery(sql) }),
       ),
+    lookUp: async (lookUps) => {
+      if (isClosed) throw closed();
+      const { answers, ended } = await lookUpAtOnce(pools.tenant, lookUps);
+      live.add(ended);
+      ended.finally(() => live.delete(ended)).catch(() => undefined);
+      return answers;
+    },
     look: async (statement) => {
       if (isClosed) throw closed();
       try {
@@ -148,6 +165,39 @@ export function openDb(options: DbOptions): Db {
       await Promise.all(Object.values(pools).map(({ sql }) => sql.end({ timeout: 2 })));
     },
   };
+}
+
+/** The policy casts the setting; a fault here is a bug of ours and gets a sentence instead of a cast error. */
+function requireTenantId(tenantId: TenantId): void {
+  if (!isUuid(tenantId)) throw new RollcallError('internal', `"${tenantId}" is not a tenant id.`);
+}
+
+async function lookUpAtOnce(pool: Pool, lookUps: readonly LookUp[]) {
+  for (const { tenantId } of lookUps) requireTenantId(tenantId);
+  try {
+    const { reads, ended } = await readInOnePacket(pool, (sql) => statementsOf(sql, lookUps));
+    const isSetting = settingsAmong(lookUps);
+    return { answers: reads.filter((_, index) => isSetting[index] !== true), ended };
+  } catch (error) {
+    throw translateFailure(error);
+  }
+}
+
+function statementsOf(sql: BoundSql, lookUps: readonly LookUp[]): postgres.PendingQuery<postgres.Row[]>[] {
+  return lookUps.flatMap(({ tenantId, statement }, index) => {
+    if (lookUps[index - 1]?.tenantId === tenantId) return [statement(sql)];
+    // look-ups by one key: the plan for any is the right one, and planning anew costs more than running
+    const setting = sql<postgres.Row[]>`
+      select set_config('rollcall.tenant_id', ${tenantId}, true), set_config('plan_cache_mode', 'force_generic_plan', true)`;
+    return [setting, statement(sql)];
+  });
+}
+
+/** Which of those statements set a tenant: one stands in front of each look-up of another tenant than the last one. */
+function settingsAmong(lookUps: readonly LookUp[]): boolean[] {
+  return lookUps.flatMap(({ tenantId }, index) =>
+    lookUps[index - 1]?.tenantId === tenantId ? [false] : [true, false],
+  );
 }
 
 function closed(): RollcallError {

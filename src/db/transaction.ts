@@ -50,6 +50,25 @@ export async function runInTransaction<T>(
   }
 }
 
+/**
+ * Reads that depend on nothing: `begin`, all of them and `commit` leave in one packet. Each outcome comes by itself, in
+ * order; a statement that fails fails those behind it too (25P02, in_failed_sql_transaction).
+ */
+export async function readInOnePacket(
+  pool: Pool,
+  statements: (sql: BoundSql) => readonly postgres.PendingQuery<postgres.Row[]>[],
+): Promise<{ readonly reads: readonly Promise<postgres.Row[]>[]; readonly ended: Promise<void> }> {
+  const reserved = await reserve(pool);
+  const sql = addSavepoints(reserved);
+  // `execute` sends now and in this order; a bare query would be sent when it is awaited
+  const queries = [sql`begin read only`, ...statements(sql), sql`commit`].map((query) => query.execute());
+  const ended = Promise.allSettled(queries).then(async (outcomes) => {
+    const committed = outcomes.at(-1);
+    if (committed?.status === 'fulfilled' || (await rollBack(reserved, committed?.reason))) reserved.release();
+  });
+  return { reads: queries.slice(1, -1), ended };
+}
+
 async function workThenCommit<T>(
   sql: BoundSql,
   open: (sql: BoundSql) => readonly PromiseLike<unknown>[],

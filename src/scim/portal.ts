@@ -34,7 +34,7 @@ export async function withPortal(
   });
 }
 
-function asksForPortal({ include }: Projection): boolean {
+export function asksForPortal({ include }: Projection): boolean {
   return include?.some((path) => path.extension === portalUrn) === true;
 }
 

@@ -1,10 +1,14 @@
 /** Reads of pushed objects. Every statement names tenant, connection and kind; writes go through Pushes. */
+import type { PendingQuery } from 'postgres';
 import type { PushContext } from '../reconciliation/reconciliation.ts';
 import type { TenantTx } from '../db/db.ts';
 import type { Fragment } from './filter-sql.ts';
 import { isRecord, type Json, type JsonObject } from './json.ts';
 import type { ResourceModel } from './schema-model.ts';
 import { notFound } from './scim-error.ts';
+
+/** What makes statements of a tenant's transaction. */
+type Tx = Pick<TenantTx, 'sql'>;
 
 export type Place = Pick<PushContext, 'tenantId' | 'connectionId'>;
 
@@ -21,7 +25,7 @@ export type StoredObject = {
 /** One end of a membership. */
 export type Relation = { readonly value: string; readonly display: string | null; readonly kind: 'user' | 'group' };
 
-type Row = {
+export type ObjectRow = {
   readonly anchor: string;
   readonly source: unknown;
   readonly version: string | number;
@@ -41,14 +45,25 @@ export async function readObject(
   id: string,
   want: { readonly relations: boolean; readonly lock?: boolean },
 ): Promise<StoredObject> {
-  const { sql } = tx;
-  const anchor = anchorOf(id);
-  const rows = await sql<Row[]>`
-    select o.anchor, o.source, o.version, o.created_at, o.updated_at, ${relationsSql(tx, model, want.relations)} as relations
+  return onlyObject(await objectSql(tx, place, model, id, want));
+}
+
+/** The statement of `readObject`, for look-ups that are shared; `onlyObject` reads its rows. */
+export function objectSql(
+  { sql }: Tx,
+  place: Place,
+  model: ResourceModel,
+  id: string,
+  want: { readonly relations: boolean; readonly lock?: boolean },
+): PendingQuery<ObjectRow[]> {
+  return sql<ObjectRow[]>`
+    select o.anchor, o.source, o.version, o.created_at, o.updated_at, ${relationsSql({ sql }, model, want.relations)} as relations
     from mirror_objects o
-    where ${liveSql(tx, place, model)} and o.anchor = ${anchor}
+    where ${liveSql({ sql }, place, model)} and o.anchor = ${anchorOf(id)}
     ${want.lock === true ? sql`for update of o` : sql``}`;
-  const [row] = rows;
+}
+
+export function onlyObject([row]: readonly ObjectRow[]): StoredObject {
   if (row === undefined) throw notFound();
   return toObject(row);
 }
@@ -68,7 +83,7 @@ export async function readObjects(
 ): Promise<Map<string, StoredObject>> {
   const { sql } = tx;
   // one look-up after the other: a plan that is made for any connection reads a large one whole to find eight objects
-  const rows = await sql<Row[]>`
+  const rows = await sql<ObjectRow[]>`
     select o.anchor, o.source, o.version, o.created_at, o.updated_at, ${relationsSql(tx, model, want.relations)} as relations
     from unnest(${ids.map(anchorOf).toSorted()}::text[]) w(anchor)
     cross join lateral (
@@ -79,7 +94,7 @@ export async function readObjects(
 }
 
 /** The live objects of one kind in one connection. */
-function liveSql({ sql }: TenantTx, place: Place, model: ResourceModel): Fragment {
+function liveSql({ sql }: Tx, place: Place, model: ResourceModel): Fragment {
   return sql`o.tenant_id = ${place.tenantId} and o.connection_id = ${place.connectionId} and o.kind = ${model.kind}
     and o.is_pushed and o.deleted_at is null`;
 }
@@ -100,14 +115,18 @@ export async function readPage(
   model: ResourceModel,
   page: PageRequest,
 ): Promise<StoredObject[]> {
-  const { sql } = tx;
-  const rows = await sql<Row[]>`
-    select o.anchor, o.source, o.version, o.created_at, o.updated_at, ${relationsSql(tx, model, page.relations)} as relations
+  const rows = await pageSql(tx, place, model, page);
+  return rows.map(toObject);
+}
+
+/** The statement of `readPage`, for look-ups that are shared; `toObject` reads each row. */
+export function pageSql({ sql }: Tx, place: Place, model: ResourceModel, page: PageRequest): PendingQuery<ObjectRow[]> {
+  return sql<ObjectRow[]>`
+    select o.anchor, o.source, o.version, o.created_at, o.updated_at, ${relationsSql({ sql }, model, page.relations)} as relations
     from mirror_objects o
-    where ${matchSql(tx, place, model, page)}
+    where ${matchSql({ sql }, place, model, page)}
     order by ${page.orderBy === null ? sql`o.anchor` : sql`${page.orderBy}, o.anchor`}
     limit ${page.limit} offset ${page.offset}`;
-  return rows.map(toObject);
 }
 
 export async function countObjects(
@@ -122,7 +141,7 @@ export async function countObjects(
 }
 
 function matchSql(
-  tx: TenantTx,
+  tx: Tx,
   place: Place,
   model: ResourceModel,
   page: Pick<PageRequest, 'where' | 'afterAnchor'>,
@@ -134,7 +153,7 @@ function matchSql(
 }
 
 /** Groups of a user, or members of a group, as one JSON value; edges to ids that are not (or no longer) known stay hidden. */
-function relationsSql({ sql }: TenantTx, model: ResourceModel, isWanted: boolean): Fragment {
+function relationsSql({ sql }: Tx, model: ResourceModel, isWanted: boolean): Fragment {
   if (!isWanted) return sql`null::jsonb`;
   const shown = sql`jsonb_agg(jsonb_build_object('value', r.anchor, 'display', r.display_name, 'kind', r.kind) order by r.anchor)`;
   const related = sql`r.tenant_id = e.tenant_id and r.connection_id = e.connection_id and r.deleted_at is null`;
@@ -177,7 +196,7 @@ export async function readMemberFacts(
   return { isAnyKnown: row?.known === true, hasMembers: row?.filled === true };
 }
 
-function toObject(row: Row): StoredObject {
+export function toObject(row: ObjectRow): StoredObject {
   return {
     anchor: row.anchor,
     resource: toResource(row.source),

@@ -9,7 +9,7 @@ import { tell, type EventName } from './events.ts';
 import { readKey, type JsonObject } from './json.ts';
 import { normalizeResource } from './normalize.ts';
 import { applyPatch, readOperations } from './patch.ts';
-import { withPortal } from './portal.ts';
+import { asksForPortal, withPortal } from './portal.ts';
 import { etagOf, locationOf, presentResource } from './present.ts';
 import { readProjection, shows, type Projection } from './projection.ts';
 import { checkIfMatch, isNotModified, type ResourceHandlers, type ScimAnswer, type ScimRequest } from './request.ts';
@@ -17,7 +17,7 @@ import { userModel } from './schema-model.ts';
 import { readSettings } from './settings.ts';
 import { findHolders, type Holder } from './users-store.ts';
 import type { SharedReads } from './shared-reads.ts';
-import { readObject, type StoredObject } from './store.ts';
+import { objectSql, onlyObject, readObject, type StoredObject } from './store.ts';
 import { createUserWrites, keepActive, requiredText, textOrNull, type UserWrites } from './user-writes.ts';
 import { writeTenant } from './write.ts';
 
@@ -25,10 +25,10 @@ type Given = { readonly db: Db; readonly pushes: Pushes; readonly reads: SharedR
 type Resources = Given & { readonly writes: UserWrites };
 
 export function createUsers(given: Given): ResourceHandlers {
-  const { db, pushes, reads } = given;
+  const { db, pushes } = given;
   const resources: Resources = { ...given, writes: createUserWrites(given) };
   return {
-    get: (request) => getUser(reads, request),
+    get: (request) => getUser(given, request),
     create: (request) => createUser(resources, request),
 
     replace: async (request) => {
@@ -61,15 +61,17 @@ export function createUsers(given: Given): ResourceHandlers {
   };
 }
 
-async function getUser(reads: SharedReads, request: ScimRequest): Promise<ScimAnswer> {
+async function getUser({ db, reads }: Given, request: ScimRequest): Promise<ScimAnswer> {
+  const { context, id } = request;
   const projection = projectionOf(request);
-  const object = await reads(request.context.tenantId, async (tx) => {
-    const found = await readObject(tx, request.context, userModel, request.id, {
-      relations: shows(projection, 'groups'),
-    });
-    const [shown = found] = await withPortal(tx, request.context, projection, [found]);
-    return shown;
-  });
+  const want = { relations: shows(projection, 'groups') };
+  const object = asksForPortal(projection)
+    ? await db.tenant(context.tenantId, async (tx) => {
+        const found = await readObject(tx, context, userModel, id, want);
+        const [shown = found] = await withPortal(tx, context, projection, [found]);
+        return shown;
+      })
+    : onlyObject(await reads(context.tenantId, (sql) => objectSql({ sql }, context, userModel, id, want)));
   if (isNotModified(request, object.version)) return { status: 304, headers: { ETag: etagOf(object.version) } };
   return answer(200, request, object, projection);
 }

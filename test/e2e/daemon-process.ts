@@ -62,7 +62,7 @@ export function startRollcall({
   isDetached = false,
 }: RunOptions): Daemon {
   const { DATABASE_URL: _url, ROLLCALL_MASTER_KEY: _key, ROLLCALL_CONFIG: _config, ...inherited } = process.env;
-  const flags = ['--disable-proto=delete', '--max-semi-space-size=16'];
+  const flags = ['--disable-proto=delete', '--max-semi-space-size=32', '--heap-growing-percent=150'];
   const command = isNpmStart ? ['npm', 'start', '--'] : [process.execPath, ...flags, join(root, program)];
   const child = spawn(command[0] ?? '', [...command.slice(1), ...args], {
     cwd: root,

@@ -27,6 +27,7 @@ export function watchDb(real: Db): WatchedDb {
         return current.tenant(tenantId, work);
       },
       engine: (work) => current.engine(work),
+      lookUp: (lookUps) => current.lookUp(lookUps),
       look: (statement) => current.look(statement),
       get stage() {
         return current.stage;

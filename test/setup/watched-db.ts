@@ -19,6 +19,7 @@ export function watchDb(db: Db, watch: Watch): Db {
   return {
     tenant: (tenantId, work) => transact((body) => db.tenant(tenantId, body), work),
     engine: (work) => transact((body) => db.engine(body), work),
+    lookUp: (lookUps) => db.lookUp(lookUps),
     look: (statement) => db.look((sql) => statement(watchSql(sql, () => undefined))),
     stage: { sql: watchSql(db.stage.sql, () => undefined) },
     ping: () => db.ping(),
