@@ -8,8 +8,7 @@ import type { TenantTx } from '../../db/db.ts';
 import { openConnection, type ConnectionsDeps, type OpenConnection } from '../connections/connections.ts';
 import { mapperOf } from '../mirror/read-directory.ts';
 import { decisionContext } from '../plan/decision-context.ts';
-import { desiredOfAnchors } from '../plan/selection.ts';
-import { loadSubjects } from '../plan/subjects.ts';
+import { loadSubjects, wantedOfAnchors } from '../plan/subjects.ts';
 import { decideSubject } from '../../core/decide.ts';
 import { decideNow } from '../push/decide-now.ts';
 import { selectGroupPaths, type GroupPaths } from './group-paths.ts';
@@ -119,7 +118,7 @@ export async function explainObjects(
     const subjects = await loadSubjects(tx, {
       connectionId,
       anchors,
-      desired: await desiredOfAnchors(tx, connectionId, anchors),
+      wanted: wantedOfAnchors(tx, connectionId, anchors),
       correlation: open.policy.correlation,
       provenDomains: [...context.provenDomains],
     });

@@ -14,10 +14,10 @@ import { toNewChanges, type NewChange } from './changes.ts';
 import { followRemovals, noteFreed } from './freed-usernames.ts';
 import { fillCorrelationKeys } from './correlation-specs.ts';
 import { addDue, markLeaving } from './leavers.ts';
-import { completeDesired, desiredOfRun, nextAffected, selectAffected } from './selection.ts';
+import { completeDesired, nextAffected, selectAffected } from './selection.ts';
 import { replaceLinks } from './replacements.ts';
 import { shieldLastAdmin } from '../apply/last-admin.ts';
-import { loadSubjects } from './subjects.ts';
+import { loadSubjects, wantedOfRun } from './subjects.ts';
 
 const batchSubjects = 2_000;
 /** A few megabytes. */
@@ -113,7 +113,7 @@ async function decideBatch(
   const subjects = await loadSubjects(tx, {
     connectionId: options.connectionId,
     anchors,
-    desired: await desiredOfRun(tx, anchors),
+    wanted: wantedOfRun(tx, anchors),
     correlation: options.correlation,
     provenDomains: [...options.context.provenDomains],
   });

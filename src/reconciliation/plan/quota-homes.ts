@@ -1,4 +1,5 @@
 /** Quota homes: what a decision about them needs, and which users a changed role mapping moves. */
+import type { PendingQuery, Row } from 'postgres';
 import type { ConnectionId, UserId } from '../../core/ids.ts';
 import type { QuotaHome } from '../../core/subject.ts';
 import type { TenantTx } from '../../db/db.ts';
@@ -6,9 +7,9 @@ import type { TenantTx } from '../../db/db.ts';
 export async function selectQuotaHomes(
   tx: TenantTx,
   connectionId: ConnectionId,
-  ids: readonly UserId[],
+  /** An array of user ids. */
+  ids: PendingQuery<Row[]>,
 ): Promise<Map<UserId, QuotaHome>> {
-  if (ids.length === 0) return new Map();
   const rows = await tx.sql<(QuotaHome & { userId: UserId })[]>`
     select u.id as "userId", u.quota_home_id as id, h.name, u.provenance ->> 'quotaHome' as source,
       jsonb_build_object('id', u.first_organization_id, 'name', f.name) as first,
@@ -22,7 +23,7 @@ export async function selectQuotaHomes(
     from users u
     join organizations h on h.tenant_id = u.tenant_id and h.id = coalesce(u.quota_home_id, u.tenant_id)
     join organizations f on f.tenant_id = u.tenant_id and f.id = coalesce(u.first_organization_id, u.tenant_id)
-    where u.tenant_id = ${tx.tenantId} and u.id = any(${[...ids]}::uuid[])`;
+    where u.tenant_id = ${tx.tenantId} and u.id = any(${ids})`;
   return new Map(rows.map(({ userId, ...home }) => [userId, home]));
 }
 

@@ -192,11 +192,11 @@ export async function desiredOfRun(tx: TenantTx, anchors: readonly string[]): Pr
  * keeps the joins apart): a plan that is made for any connection takes a large one for an average one, and reads its
  * memberships whole.
  */
-export async function desiredOfAnchors(
+export function desiredOfAnchors(
   tx: TenantTx,
   connectionId: ConnectionId,
   anchors: readonly string[],
-): Promise<DesiredRow[]> {
+): PendingQuery<DesiredRow[]> {
   const groupsOf = (member: PendingQuery<Row[]>) => tx.sql`
     cross join lateral (
       select e.group_anchor from mirror_edges e

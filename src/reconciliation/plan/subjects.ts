@@ -1,4 +1,5 @@
 /** Loads everything a decision needs about a batch of objects: a handful of statements for 2,000 subjects or for one. */
+import type { PendingQuery, Row } from 'postgres';
 import { readRules, type Correlation } from '../../core/correlation.ts';
 import type { ConnectionId, OrganizationId, UserId } from '../../core/ids.ts';
 import type { GrantableRole } from '../../core/roles.ts';
@@ -7,6 +8,7 @@ import type {
   Candidate,
   Entitlement,
   OtherLink,
+  QuotaHome,
   RuleGrant,
   Subject,
   SubjectLink,
@@ -16,17 +18,23 @@ import type { LinkState, UserStatus } from '../../core/vocabulary.ts';
 import type { TenantTx } from '../../db/db.ts';
 import { selectQuotaHomes } from './quota-homes.ts';
 import { faultBefore, selectCandidates } from './candidates.ts';
-import type { DesiredRow } from './selection.ts';
+import { desiredOfAnchors, desiredOfRun, type DesiredRow } from './selection.ts';
 
 export type SubjectQuery = {
   readonly connectionId: ConnectionId;
   readonly anchors: readonly string[];
-  readonly desired: readonly DesiredRow[] | Promise<readonly DesiredRow[]>;
+  readonly wanted: Wanted | Promise<Wanted>;
   readonly correlation: Correlation;
   readonly provenDomains: readonly string[];
-  /** New objects: candidates are sought for all of them at once, without waiting for which are linked. */
-  readonly areNew?: boolean;
+  /**
+   * A few objects are read in one packet where what is known of them holds: of new ones candidates are sought for all,
+   * of others the users of their links are read, without waiting for which are linked.
+   */
+  readonly few?: 'new' | 'known';
 };
+
+/** Which roles the objects should give, and by which rules. */
+export type Wanted = { readonly desired: readonly DesiredRow[]; readonly rules: ReadonlyMap<string, Rule> };
 
 type ObjectRow = {
   anchor: string;
@@ -49,24 +57,20 @@ type ObjectRow = {
 
 /** In the order of `anchors`; an anchor without a mirror object is left out. */
 export async function loadSubjects(tx: TenantTx, query: SubjectQuery): Promise<Subject[]> {
-  const [desiredRows, { objects, candidates }] = await Promise.all([
-    query.desired,
+  const { connectionId, few } = query;
+  const [{ desired: desiredRows, rules }, { objects, candidates }, known] = await Promise.all([
+    query.wanted,
     selectObjectsWithMatches(tx, query),
+    few === 'known' ? readUserFacts(tx, connectionId, linkedIds(tx, query)) : noUserFacts,
   ]);
-  const userIds = new Set<UserId>();
+  const missing = new Set<UserId>();
   for (const row of objects) {
     const userId = row.userId ?? onlyCandidate(candidates.get(row.anchor));
-    if (userId !== null) userIds.add(userId);
+    if (userId !== null && !known.users.has(userId)) missing.add(userId);
   }
-  const ids = [...userIds];
-  const [rules, users, otherLinks, exclusions, ruleGrants, quotaHomes] = await Promise.all([
-    selectRules(tx, desiredRows),
-    selectUsers(tx, query.connectionId, ids),
-    selectOtherLinks(tx, query.connectionId, ids),
-    selectExclusions(tx, ids),
-    selectRuleGrants(tx, query.connectionId, ids),
-    selectQuotaHomes(tx, query.connectionId, ids),
-  ]);
+  const more =
+    missing.size === 0 ? noUserFacts : await readUserFacts(tx, connectionId, tx.sql`${[...missing]}::uuid[]`);
+  const { users, otherLinks, exclusions, ruleGrants, quotaHomes } = bothFacts(known, more);
   const correlation = readRules(query.correlation);
   const desired = Map.groupBy(desiredRows, (row) => row.anchor);
   return objects.map((row) => {
@@ -114,7 +118,7 @@ async function selectObjectsWithMatches(
     });
   const [objects, soughtForAll] = await Promise.all([
     selectObjects(tx, query),
-    query.areNew === true ? seek(query.anchors) : null,
+    query.few === 'new' ? seek(query.anchors) : null,
   ]);
   // whom a person wants as a user of its own is nobody's match: nothing of the candidate may flow into it
   const unlinked = objects.filter(
@@ -148,8 +152,58 @@ async function selectObjects(tx: TenantTx, query: SubjectQuery): Promise<ObjectR
     order by m.anchor`;
 }
 
-async function selectUsers(tx: TenantTx, connectionId: ConnectionId, ids: UserId[]): Promise<Map<UserId, SubjectUser>> {
-  if (ids.length === 0) return new Map();
+/** What is known of users, by user. */
+type UserFacts = {
+  readonly users: ReadonlyMap<UserId, SubjectUser>;
+  readonly otherLinks: ReadonlyMap<UserId, OtherLink[]>;
+  readonly exclusions: ReadonlyMap<UserId, Exclusion[]>;
+  readonly ruleGrants: ReadonlyMap<UserId, RuleGrant[]>;
+  readonly quotaHomes: ReadonlyMap<UserId, QuotaHome>;
+};
+
+const noUserFacts: UserFacts = {
+  users: new Map(),
+  otherLinks: new Map(),
+  exclusions: new Map(),
+  ruleGrants: new Map(),
+  quotaHomes: new Map(),
+};
+
+/** An array of ids, as part of a statement. */
+type Ids = PendingQuery<Row[]>;
+
+async function readUserFacts(tx: TenantTx, connectionId: ConnectionId, ids: Ids): Promise<UserFacts> {
+  const [users, otherLinks, exclusions, ruleGrants, quotaHomes] = await Promise.all([
+    selectUsers(tx, connectionId, ids),
+    selectOtherLinks(tx, connectionId, ids),
+    selectExclusions(tx, ids),
+    selectRuleGrants(tx, connectionId, ids),
+    selectQuotaHomes(tx, connectionId, ids),
+  ]);
+  return { users, otherLinks, exclusions, ruleGrants, quotaHomes };
+}
+
+function linkedIds(tx: TenantTx, { connectionId, anchors }: SubjectQuery): Ids {
+  return tx.sql`array(
+    select l.user_id from links l
+    where l.tenant_id = ${tx.tenantId} and l.connection_id = ${connectionId} and l.anchor = any(${anchors as string[]})
+      and l.user_id is not null)`;
+}
+
+/** Of no user do both know something. */
+function bothFacts(one: UserFacts, other: UserFacts): UserFacts {
+  if (other.users.size === 0) return one;
+  if (one.users.size === 0) return other;
+  return {
+    users: new Map([...one.users, ...other.users]),
+    otherLinks: new Map([...one.otherLinks, ...other.otherLinks]),
+    exclusions: new Map([...one.exclusions, ...other.exclusions]),
+    ruleGrants: new Map([...one.ruleGrants, ...other.ruleGrants]),
+    quotaHomes: new Map([...one.quotaHomes, ...other.quotaHomes]),
+  };
+}
+
+async function selectUsers(tx: TenantTx, connectionId: ConnectionId, ids: Ids): Promise<Map<UserId, SubjectUser>> {
   const rows = await tx.sql<
     (Omit<SubjectUser, 'attributes'> & {
       columns: Record<string, string | null>;
@@ -164,7 +218,7 @@ async function selectUsers(tx: TenantTx, connectionId: ConnectionId, ids: UserId
       jsonb_build_object('username', u.username, 'email', u.email, 'displayName', u.display_name, 'givenName', u.given_name,
         'familyName', u.family_name, 'phone', u.phone, 'employeeId', u.employee_id, 'department', u.department, 'jobTitle', u.job_title) as columns,
       u.attributes as custom
-    from users u where u.tenant_id = ${tx.tenantId} and u.id = any(${ids as string[]}::uuid[])`;
+    from users u where u.tenant_id = ${tx.tenantId} and u.id = any(${ids})`;
   return new Map(
     rows.map(({ columns, custom, ...user }) => {
       const attributes: Record<string, string | null> = { ...columns };
@@ -174,18 +228,13 @@ async function selectUsers(tx: TenantTx, connectionId: ConnectionId, ids: UserId
   );
 }
 
-async function selectOtherLinks(
-  tx: TenantTx,
-  connectionId: ConnectionId,
-  ids: UserId[],
-): Promise<Map<UserId, OtherLink[]>> {
-  if (ids.length === 0) return new Map();
+async function selectOtherLinks(tx: TenantTx, connectionId: ConnectionId, ids: Ids): Promise<Map<UserId, OtherLink[]>> {
   const rows = await tx.sql<(OtherLink & { userId: UserId })[]>`
     select l.user_id as "userId", l.connection_id as "connectionId", m.is_active as "isActive",
       case when l.state = 'held' then l.applied else coalesce(m.mapped, '{}') end as mapped, l.state in ('linked', 'missing', 'held') and m.deleted_at is null and m.is_in_scope as "isLive"
     from links l
     join mirror_objects m on m.tenant_id = l.tenant_id and m.connection_id = l.connection_id and m.kind = 'user' and m.anchor = l.anchor
-    where l.tenant_id = ${tx.tenantId} and l.user_id = any(${ids as string[]}::uuid[]) and l.connection_id <> ${connectionId}
+    where l.tenant_id = ${tx.tenantId} and l.user_id = any(${ids}) and l.connection_id <> ${connectionId}
     order by l.connection_id, l.anchor`;
   return Map.groupBy(rows, (row) => row.userId);
 }
@@ -196,35 +245,50 @@ function covers(exclusion: Exclusion, rule: { readonly organizationId: string; r
   return exclusion.organizationId === rule.organizationId && (exclusion.role === null || exclusion.role === rule.role);
 }
 
-async function selectExclusions(tx: TenantTx, ids: UserId[]): Promise<Map<UserId, Exclusion[]>> {
-  if (ids.length === 0) return new Map();
+async function selectExclusions(tx: TenantTx, ids: Ids): Promise<Map<UserId, Exclusion[]>> {
   const rows = await tx.sql<(Exclusion & { userId: UserId })[]>`
     select user_id as "userId", organization_id as "organizationId", role from exclusions
-    where tenant_id = ${tx.tenantId} and user_id = any(${ids as string[]}::uuid[]) and (until is null or until > now())`;
+    where tenant_id = ${tx.tenantId} and user_id = any(${ids}) and (until is null or until > now())`;
   return Map.groupBy(rows, (row) => row.userId);
 }
 
 type Rule = Omit<Entitlement, 'isExcluded'>;
 
-async function selectRules(tx: TenantTx, desired: readonly DesiredRow[]): Promise<Map<string, Rule>> {
+/** For the objects of a run. */
+export async function wantedOfRun(tx: TenantTx, anchors: readonly string[]): Promise<Wanted> {
+  const desired = await desiredOfRun(tx, anchors);
   const ids = [...new Set(desired.map((row) => row.ruleId))];
-  if (ids.length === 0) return new Map();
-  const rows = await tx.sql<Rule[]>`
-    select r.id as "ruleId", r.organization_id as "organizationId", o.name as "organizationName", r.role, r.group_anchor as "groupAnchor",
-      coalesce(g.display_name, r.group_name) as "groupName", r.precedence, r.organization_id <> r.tenant_id as "isSubOrganization"
-    from role_mappings r
-    join organizations o on o.tenant_id = r.tenant_id and o.id = r.organization_id
-    left join mirror_objects g on g.tenant_id = r.tenant_id and g.connection_id = r.connection_id and g.kind = 'group' and g.anchor = r.group_anchor
-    where r.tenant_id = ${tx.tenantId} and r.id = any(${ids}::uuid[])`;
-  return new Map(rows.map((row) => [row.ruleId, row]));
+  if (ids.length === 0) return { desired, rules: new Map() };
+  const rules = await tx.sql<Rule[]>`
+    select ${ruleColumns(tx)} from role_mappings r ${ruleJoins(tx)} where r.tenant_id = ${tx.tenantId} and r.id = any(${ids}::uuid[])`;
+  return { desired, rules: new Map(rules.map((rule) => [rule.ruleId, rule])) };
 }
 
-async function selectRuleGrants(
+/** For a few, in one statement. */
+export async function wantedOfAnchors(
   tx: TenantTx,
   connectionId: ConnectionId,
-  ids: UserId[],
-): Promise<Map<UserId, RuleGrant[]>> {
-  if (ids.length === 0) return new Map();
+  anchors: readonly string[],
+): Promise<Wanted> {
+  const rows = await tx.sql<(Rule & DesiredRow)[]>`
+    select d.anchor, ${ruleColumns(tx)} from (${desiredOfAnchors(tx, connectionId, anchors)}) d
+    join role_mappings r on r.tenant_id = ${tx.tenantId} and r.id = d."ruleId" ${ruleJoins(tx)}
+    order by d.anchor, r.id`;
+  return { desired: rows, rules: new Map(rows.map(({ anchor: _, ...rule }) => [rule.ruleId, rule])) };
+}
+
+function ruleColumns(tx: TenantTx) {
+  return tx.sql`r.id as "ruleId", r.organization_id as "organizationId", o.name as "organizationName", r.role, r.group_anchor as "groupAnchor",
+      coalesce(g.display_name, r.group_name) as "groupName", r.precedence, r.organization_id <> r.tenant_id as "isSubOrganization"`;
+}
+
+function ruleJoins(tx: TenantTx) {
+  return tx.sql`
+    join organizations o on o.tenant_id = r.tenant_id and o.id = r.organization_id
+    left join mirror_objects g on g.tenant_id = r.tenant_id and g.connection_id = r.connection_id and g.kind = 'group' and g.anchor = r.group_anchor`;
+}
+
+async function selectRuleGrants(tx: TenantTx, connectionId: ConnectionId, ids: Ids): Promise<Map<UserId, RuleGrant[]>> {
   const rows = await tx.sql<(RuleGrant & { userId: UserId; role: GrantableRole; organizationId: OrganizationId })[]>`
     select g.user_id as "userId", r.id as "ruleId", g.organization_id as "organizationId", o.name as "organizationName", g.role,
       r.group_anchor as "groupAnchor", coalesce(m.display_name, r.group_name) as "groupName", r.ended_at is not null as "isRuleEnded",
@@ -233,7 +297,7 @@ async function selectRuleGrants(
     join role_mappings r on r.tenant_id = g.tenant_id and 'rule:' || r.id = g.source and r.connection_id = ${connectionId}
     join organizations o on o.tenant_id = g.tenant_id and o.id = g.organization_id
     left join mirror_objects m on m.tenant_id = r.tenant_id and m.connection_id = r.connection_id and m.kind = 'group' and m.anchor = r.group_anchor
-    where g.tenant_id = ${tx.tenantId} and g.user_id = any(${ids as string[]}::uuid[])
+    where g.tenant_id = ${tx.tenantId} and g.user_id = any(${ids})
     order by g.user_id, g.organization_id, g.role, r.id`;
   return Map.groupBy(rows, (row) => row.userId);
 }

@@ -10,8 +10,7 @@ import { textKey } from '../../core/text-keys.ts';
 import type { TenantTx } from '../../db/db.ts';
 import type { OpenConnection } from '../connections/connections.ts';
 import { insertChanges, toNewChanges, type NewChange } from '../plan/changes.ts';
-import { desiredOfAnchors } from '../plan/selection.ts';
-import { loadSubjects } from '../plan/subjects.ts';
+import { loadSubjects, wantedOfAnchors } from '../plan/subjects.ts';
 import { allSent } from './all-sent.ts';
 
 export type Decided = { readonly subject: Subject; readonly drafts: readonly Draft[] };
@@ -37,10 +36,10 @@ export async function decideNow(
     loadSubjects(tx, {
       connectionId: context.connectionId,
       anchors,
-      desired: desiredOfAnchors(tx, context.connectionId, anchors),
+      wanted: wantedOfAnchors(tx, context.connectionId, anchors),
       correlation: connection.policy.correlation,
       provenDomains: [...context.provenDomains],
-      areNew: newUsernames !== undefined,
+      few: newUsernames === undefined ? 'known' : 'new',
     }),
     selectOwners(tx, newUsernames ?? []),
   ]);

@@ -168,8 +168,8 @@ describe('among 20,000 users, no large table is read whole', () => {
       loadSubjects(tx, {
         connectionId: scimId,
         anchors: [anchor],
-        desired: [],
-        areNew: true,
+        wanted: { desired: [], rules: new Map() },
+        few: 'new',
         correlation: ['username', 'email', 'employee_id'],
         provenDomains: ['x.test'],
       }),
