@@ -5,6 +5,7 @@
 import { Agent, request as sendRequest } from 'node:https';
 import type { IncomingMessage } from 'node:http';
 import { isIP } from 'node:net';
+import { StringDecoder } from 'node:string_decoder';
 import type { LookupFunction } from 'node:net';
 import { createSecureContext, getCACertificates } from 'node:tls';
 import type { SecureContext } from 'node:tls';
@@ -139,12 +140,14 @@ const harmlessBytes = 512 * 1_024;
 const mostMarks = 200_000;
 
 /** Three bytes of JSON can become an object of fifty: what would be all brackets and commas is not parsed. */
-function refuseDense(body: Buffer, request: HttpRequest): void {
-  if (body.length <= harmlessBytes) return;
+function refuseDense(chunks: readonly Buffer[], bytes: number, request: HttpRequest): void {
+  if (bytes <= harmlessBytes) return;
   let marks = 0;
-  for (const byte of body) {
-    // , [ {
-    if (byte === 0x2c || byte === 0x5b || byte === 0x7b) marks += 1;
+  for (const chunk of chunks) {
+    for (const byte of chunk) {
+      // , [ {
+      if (byte === 0x2c || byte === 0x5b || byte === 0x7b) marks += 1;
+    }
   }
   if (marks <= mostMarks) return;
   throw new RollcallError('directory_limit', `An answer of ${new URL(request.url).host} has too many parts.`, {
@@ -153,14 +156,20 @@ function refuseDense(body: Buffer, request: HttpRequest): void {
   });
 }
 
+/** Decoded chunk by chunk: a copy of all bytes in one piece would double what a large answer takes. */
 async function readText(incoming: IncomingMessage, request: HttpRequest): Promise<string> {
   refuseEncoding(incoming, request);
-  const body = await readBody(incoming, request);
-  refuseDense(body, request);
-  return body.toString('utf8');
+  const { chunks, bytes } = await readBody(incoming, request);
+  refuseDense(chunks, bytes, request);
+  const decoder = new StringDecoder('utf8');
+  const parts = chunks.map((chunk) => decoder.write(chunk));
+  return parts.join('') + decoder.end();
 }
 
-async function readBody(incoming: IncomingMessage, request: HttpRequest): Promise<Buffer> {
+async function readBody(
+  incoming: IncomingMessage,
+  request: HttpRequest,
+): Promise<{ readonly chunks: readonly Buffer[]; readonly bytes: number }> {
   return new Promise((resolve, reject) => {
     const chunks: Buffer[] = [];
     let bytes = 0;
@@ -171,7 +180,7 @@ async function readBody(incoming: IncomingMessage, request: HttpRequest): Promis
     });
     incoming.on('error', reject);
     // after an error and after a connection that broke off too; the first word counts
-    incoming.on('close', () => (incoming.complete ? resolve(Buffer.concat(chunks, bytes)) : reject(brokenOff())));
+    incoming.on('close', () => (incoming.complete ? resolve({ chunks, bytes }) : reject(brokenOff())));
   });
 }
 
