@@ -266,7 +266,11 @@ describe('rule 11: errors', () => {
   });
 
   it('tell a database that is away by 503 and Retry-After, never by 404, and our own faults by a 500 without details', async () => {
-    const failing = (error: Error): Db => ({ ...database.db, tenant: () => Promise.reject(error) });
+    const failing = (error: Error): Db => ({
+      ...database.db,
+      tenant: () => Promise.reject(error),
+      lookUp: () => Promise.reject(error),
+    });
     const away = new RollcallError('database_unavailable', 'The database can not be reached.');
     const cases: [Error, number][] = [
       [away, 503],
