@@ -274,7 +274,13 @@ export async function wantedOfAnchors(
     select d.anchor, ${ruleColumns(tx)} from (${desiredOfAnchors(tx, connectionId, anchors)}) d
     join role_mappings r on r.tenant_id = ${tx.tenantId} and r.id = d."ruleId" ${ruleJoins(tx)}
     order by d.anchor, r.id`;
-  return { desired: rows, rules: new Map(rows.map(({ anchor: _, ...rule }) => [rule.ruleId, rule])) };
+  const desired: DesiredRow[] = [];
+  const rules = new Map<string, Rule>();
+  for (const { anchor, ...rule } of rows) {
+    desired.push({ anchor, ruleId: rule.ruleId });
+    rules.set(rule.ruleId, rule);
+  }
+  return { desired, rules };
 }
 
 function ruleColumns(tx: TenantTx) {
