@@ -27,13 +27,14 @@ export async function applyUserChanges(tx: TenantTx, run: ApplyingRun, rows: rea
   if (first === undefined) return [];
   const patches = rows.map((row) => toPatch(row, run));
   if (first.op === 'create') return createUsers(tx, run, patches);
-  await lockUsers(
-    tx,
-    patches.map(({ id }) => id),
-  );
-  return first.op === 'update' || first.op === 'key'
-    ? updateUsers(tx, run, patches)
-    : setStatus(tx, run, first.op, patches);
+  const ids = patches.map(({ id }) => id);
+  if (first.op === 'update' || first.op === 'key') {
+    // one alone needs no order, and all that is asked of it stands in its own row, which Postgres looks at again
+    if (ids.length > 1) await lockUsers(tx, ids);
+    return updateUsers(tx, run, patches);
+  }
+  await lockUsers(tx, ids);
+  return setStatus(tx, run, first.op, patches);
 }
 
 /** Columns, keys, custom attributes and provenance of one row, by column name. */
