@@ -146,7 +146,7 @@ export function openDb(options: DbOptions): Db {
       if (isClosed) throw closed();
       const { answers, ended } = await lookUpAtOnce(pools.tenant, lookUps);
       live.add(ended);
-      ended.finally(() => live.delete(ended)).catch(() => undefined);
+      void ended.then(() => live.delete(ended));
       return answers;
     },
     look: async (statement) => {

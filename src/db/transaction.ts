@@ -60,8 +60,16 @@ export async function readInOnePacket(
 ): Promise<{ readonly reads: readonly Promise<postgres.Row[]>[]; readonly ended: Promise<void> }> {
   const reserved = await reserve(pool);
   const sql = addSavepoints(reserved);
-  // `execute` sends now and in this order; a bare query would be sent when it is awaited
-  const queries = [sql`begin read only`, ...statements(sql), sql`commit`].map((query) => query.execute());
+  let queries: postgres.PendingQuery<postgres.Row[]>[];
+  try {
+    queries = [sql`begin read only`, ...statements(sql), sql`commit`];
+  } catch (error) {
+    // nothing was sent
+    reserved.release();
+    throw error;
+  }
+  // sent now and in this order; a bare query would be sent when it is awaited
+  for (const query of queries) void query.execute();
   const ended = Promise.allSettled(queries).then(async (outcomes) => {
     const committed = outcomes.at(-1);
     if (committed?.status === 'fulfilled' || (await rollBack(reserved, committed?.reason))) reserved.release();

@@ -2,6 +2,7 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { createTenant, useDatabase } from '../../test/setup/database.ts';
 import type { TenantId } from '../core/ids.ts';
+import { RollcallError } from '../core/errors.ts';
 import { openDb, type Db } from '../db/db.ts';
 import { createSharedReads, type SharedReads } from './shared-reads.ts';
 
@@ -12,7 +13,7 @@ let reads: SharedReads;
 let tenants: TenantId[];
 
 beforeAll(async () => {
-  db = openDb({ url: database.url, onStatement: (_role, text) => statements.push(text) });
+  db = openDb({ url: database.url, acquireTimeoutMs: 2_000, onStatement: (_role, text) => statements.push(text) });
   reads = createSharedReads(db);
   tenants = [];
   for (let number = 0; number < 3; number += 1) tenants.push((await createTenant(db)).tenantId);
@@ -59,6 +60,24 @@ describe('look-ups that arrive together', () => {
 
   test('alone hear their own failure too', async () => {
     await expect(fail(tenants[0] as TenantId)).rejects.toMatchObject({ code: '22012' });
+  });
+
+  test('whose statement can not be made are refused alone, and keep no connection', async () => {
+    const [first, second] = tenants as [TenantId, TenantId];
+    const refuse = (tenantId: TenantId) =>
+      reads(tenantId, () => {
+        throw new RollcallError('invalid_input', 'This can not be filtered by.');
+      });
+    // more of them than there are connections
+    for (let round = 0; round < 12; round += 1) {
+      const outcomes = await Promise.allSettled([readOrganizations(first), refuse(first), readOrganizations(second)]);
+      expect(outcomes).toMatchObject([
+        { status: 'fulfilled', value: [first] },
+        { status: 'rejected', reason: { code: 'invalid_input' } },
+        { status: 'fulfilled', value: [second] },
+      ]);
+    }
+    await expect(refuse(first)).rejects.toMatchObject({ code: 'invalid_input' });
   });
 
   test('can change nothing', async () => {

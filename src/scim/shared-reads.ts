@@ -8,7 +8,7 @@
 import { setImmediate as afterThisTick } from 'node:timers/promises';
 import type { PendingQuery, Row } from 'postgres';
 import type { TenantId } from '../core/ids.ts';
-import { translateFailure, type Db, type LookUp, type TenantTx } from '../db/db.ts';
+import { isPassingFailure, translateFailure, type Db, type LookUp, type TenantTx } from '../db/db.ts';
 
 export type SharedReads = <T extends object>(
   tenantId: TenantId,
@@ -59,21 +59,19 @@ export function createSharedReads(db: Pick<Db, 'tenant' | 'lookUp'>): SharedRead
 
 /** Never rejects: every read is told its own outcome. */
 async function readTogether(db: Pick<Db, 'tenant' | 'lookUp'>, reads: readonly Read[]): Promise<void> {
-  let answers: readonly Promise<Row[]>[];
+  // what fails one of them (its statement, or the making of it) fails all: alone each hears its own
+  const fail = async ({ tenantId, statement, resolve, reject }: Read, error: unknown): Promise<void> =>
+    reads.length === 1
+      ? reject(translateFailure(error))
+      : db.tenant(tenantId, async (tx) => statement(tx.sql)).then(resolve, reject);
   try {
-    answers = await db.lookUp(reads);
+    const answers = await db.lookUp(reads);
+    await Promise.all(
+      reads.map(async (read, index) => answers[index]?.then(read.resolve, (error: unknown) => fail(read, error))),
+    );
   } catch (error) {
-    for (const { reject } of reads) reject(error);
-    return;
+    // a database that is away is away for each of them
+    if (isPassingFailure(error)) for (const { reject } of reads) reject(error);
+    else await Promise.all(reads.map((read) => fail(read, error)));
   }
-  const isAlone = reads.length === 1;
-  await Promise.all(
-    reads.map(async ({ tenantId, statement, resolve, reject }, index) =>
-      answers[index]?.then(resolve, (error: unknown) => {
-        if (isAlone) return reject(translateFailure(error));
-        // a statement that fails breaks the transaction of all: alone each hears its own
-        return db.tenant(tenantId, async (tx) => statement(tx.sql)).then(resolve, reject);
-      }),
-    ),
-  );
 }
