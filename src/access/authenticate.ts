@@ -47,8 +47,6 @@ type Row = ParsedToken & {
   readonly isUseStale: boolean;
 };
 
-type Found = ParsedToken & { readonly row: Row };
-
 /** Null for what is malformed or unknown; `address` is where the request comes from. */
 export type Authenticate = (text: string, address?: string) => Promise<Authenticated | null>;
 
@@ -56,31 +54,30 @@ export type Authenticate = (text: string, address?: string) => Promise<Authentic
 export function createAuthenticate(db: Db, pepper: Buffer): Authenticate {
   const read = gatherTurn((texts: readonly string[]) => db.look((sql) => findByTexts(sql, pepper, texts)));
   return async (text, address) => {
-    const found = parseToken(text) === null ? undefined : await read(text);
+    const row = parseToken(text) === null ? undefined : await read(text);
     // a key buys access tokens at the token endpoint and opens nothing itself
-    if (found === undefined || found.kind === 'key') return null;
-    const { row, id } = found;
+    if (row === undefined || row.kind === 'key') return null;
+    const { id } = row;
     const reason = refusalOf(row, address);
     if (reason !== null) {
       const { tenantId, connectionId } = row;
       return { kind: 'refused', refused: { tenantId, tokenId: id, connectionId, reason } };
     }
     if (row.isUseStale) await db.engine((tx) => touch(tx, id));
-    return toAuthenticated(found, row);
+    return toAuthenticated(row);
   };
 }
 
 /** The token of this text, whatever became of it; null when there is none. */
-export async function findByText(tx: EngineTx, pepper: Buffer, text: string): Promise<(Row & ParsedToken) | null> {
-  const found = (await findByTexts(tx.sql, pepper, [text])).get(text);
-  return found === undefined ? null : { ...found.row, kind: found.kind, id: found.id };
+export async function findByText(tx: EngineTx, pepper: Buffer, text: string): Promise<Row | null> {
+  return (await findByTexts(tx.sql, pepper, [text])).get(text) ?? null;
 }
 
 async function findByTexts(
   sql: postgres.ISql,
   pepper: Buffer,
   texts: readonly string[],
-): Promise<ReadonlyMap<string, Found>> {
+): Promise<ReadonlyMap<string, Row>> {
   const parsed = texts.flatMap((text) => {
     const token = parseToken(text);
     return token === null ? [] : [{ text, ...token }];
@@ -92,7 +89,7 @@ async function findByTexts(
     parsed.flatMap(({ text, kind, id }) => {
       const row = byId.get(id);
       const isMeant = row !== undefined && row.kind === kind && isSameHash(row.hash, hashToken(text, pepper));
-      return isMeant ? [[text, { kind, id, row }] as const] : [];
+      return isMeant ? [[text, row] as const] : [];
     }),
   );
 }
@@ -127,13 +124,13 @@ export async function touch(tx: EngineTx, id: string): Promise<void> {
     where id = (select id from tokens where id = ${id} for no key update skip locked)`;
 }
 
-function toAuthenticated(parsed: ParsedToken, row: Row): Authenticated | null {
-  const { tenantId, connectionId, organizationId, role, scopes } = row;
-  const actor = `token:${parsed.id}`;
-  if (parsed.kind === 'scim') {
+function toAuthenticated(row: Row): Authenticated | null {
+  const { id, tenantId, connectionId, organizationId, role, scopes } = row;
+  const actor = `token:${id}`;
+  if (row.kind === 'scim') {
     if (connectionId === null) return null;
     const settings = row.settings ?? {};
-    return { kind: 'scim', principal: { actor, tokenId: parsed.id, tenantId, connectionId, scopes, settings } };
+    return { kind: 'scim', principal: { actor, tokenId: id, tenantId, connectionId, scopes, settings } };
   }
   if (organizationId === null || role === null) return null;
   return { kind: 'api', principal: { actor, tenantId, organizationId, userId: null, role } };
