@@ -1,10 +1,13 @@
 /** What a push does in the portal: the service provider on the real reconciliation. */
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 import { watchPushedLeavers } from '../../src/reconciliation/push/leaver-watch.ts';
 import { useDatabase, type TestTenant } from '../setup/database.ts';
+import { scale } from '../setup/full.ts';
 import { startPortalServer } from './portal-server.ts';
 import type { Client, ScimServer } from './scim-server.ts';
 import { createGroup, createUser, memberIds, patchOf } from './steps.ts';
+
+vi.setConfig({ testTimeout: scale(30_000, 300_000) });
 
 const database = useDatabase();
 let server: ScimServer;
@@ -97,9 +100,10 @@ describe('rule 16: effects of pushes', () => {
   it('give one 201 among identical creates and make one user', async () => {
     const client = await server.connect();
     const body = { userName: `ann@${client.tenant.builtInDomain}`, ...ann };
-    const answers = await Promise.all(Array.from({ length: 20 }, () => client.send('POST', '/Users', { body })));
+    const count = scale(20, 1_000);
+    const answers = await Promise.all(Array.from({ length: count }, () => client.send('POST', '/Users', { body })));
     expect(answers.filter(({ status }) => status === 201)).toHaveLength(1);
-    expect(answers.filter(({ status }) => status === 409)).toHaveLength(19);
+    expect(answers.filter(({ status }) => status === 409)).toHaveLength(count - 1);
     expect(await portalUsers(client.tenant)).toHaveLength(1);
   });
 
