@@ -9,6 +9,7 @@ import {
   checkIntroductions,
   checkPackages,
   checkSizes,
+  checkSqlTexts,
   checkTable,
   doorOf,
   type Room,
@@ -123,6 +124,17 @@ const columnless = new Map([
   ['scimScopes', 'a list in tokens.scopes'],
 ]);
 
+/** Files whose statements are texts, and where those texts come from. */
+const sqlTexts = new Map([
+  ['src/db/embedded.ts', 'the name of the database, in the code'],
+  ['src/db/roles.ts', 'the names of the database roles, in the code'],
+  ['src/db/rows.ts', 'names and types of columns, in the code of who asks'],
+  ['src/db/stage.ts', 'columns and types of tables of a read, in the code'],
+  ['src/db/transaction.ts', 'names of savepoints, counted'],
+  ['src/schedule/queue.ts', 'statements of pg-boss'],
+  ['src/users/apply-changes.ts', 'names of columns, in the code'],
+]);
+
 const root = join(import.meta.dirname, '..');
 const files = readSources(root, ['src', 'test', 'config']);
 
@@ -143,6 +155,7 @@ describe('the house', () => {
   it('guards its columns with the vocabularies of core', () =>
     expect(checkVocabularies(files, columnless)).toEqual([]));
   it('reads the environment only in main.ts', () => expect(checkEnvironment(files)).toEqual([]));
+  it('makes no statement out of input', () => expect(checkSqlTexts(files, sqlTexts)).toEqual([]));
   it('keeps every file within 400 lines', () => expect(checkSizes(files, 400)).toEqual([]));
   it('has no test that is switched off', () => expect(checkDisabledTests(files)).toEqual([]));
 });
@@ -257,6 +270,17 @@ describe('each rule of the house fails on its counter-example', () => {
     expect(checkEnvironment([source('src/app/app.ts', 'const x = process.env.X;')])).toHaveLength(1);
     expect(checkEnvironment([source('src/app/app.ts', "import { env } from 'node:process';")])).toHaveLength(1);
     expect(checkEnvironment([source('src/main.ts', 'start(process.env);')])).toEqual([]);
+  });
+
+  it('a statement made of a text', () => {
+    const texts = new Map([['src/db/roles.ts', 'why']]);
+    const named = source('src/db/roles.ts', 'await sql.unsafe(text);');
+    expect(checkSqlTexts([named], texts)).toEqual([]);
+    for (const text of ['sql.unsafe(filter)', 'const { unsafe } = sql;', 'sql`${sql.unsafe(x)}`']) {
+      expect(checkSqlTexts([named, source('src/scim/list.ts', text)], texts), text).toHaveLength(1);
+    }
+    expect(checkSqlTexts([named, source('src/scim/list.ts', "// unsafe\nthrow new Error('unsafe');")], texts)).toEqual([]);
+    expect(checkSqlTexts([], texts)).toHaveLength(1);
   });
 
   it('a file that is too long', () => {

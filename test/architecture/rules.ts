@@ -186,6 +186,22 @@ export function checkEnvironment(files: readonly SourceFile[]): string[] {
     );
 }
 
+/**
+ * Input never becomes the text of a statement: what `unsafe` sends is text, so each file that uses it is named with
+ * where its text comes from. The driver's templates send values apart and quote names.
+ */
+export function checkSqlTexts(files: readonly SourceFile[], mayUse: ReadonlyMap<string, string>): string[] {
+  const using = product(files).filter((file) => /\bunsafe\b/.test(file.bare));
+  return [
+    ...using
+      .filter((file) => !mayUse.has(file.path))
+      .map((file) => `${file.path} sends a text as SQL (unsafe): write a template, its values are sent apart.`),
+    ...[...mayUse.keys()]
+      .filter((path) => !using.some((file) => file.path === path))
+      .map((path) => `${path} may send texts as SQL, and does not: take it off the list.`),
+  ];
+}
+
 export function checkSizes(files: readonly SourceFile[], maxLines: number): string[] {
   return files
     .filter((file) => file.text.trimEnd().split('\n').length > maxLines)

@@ -1,5 +1,6 @@
 /** What a push does in the portal: the service provider on the real reconciliation. */
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
+import { analyzeGrownTables } from '../../src/db/db.ts';
 import { watchPushedLeavers } from '../../src/reconciliation/push/leaver-watch.ts';
 import { useDatabase, type TestTenant } from '../setup/database.ts';
 import { scale } from '../setup/full.ts';
@@ -11,10 +12,13 @@ vi.setConfig({ testTimeout: scale(30_000, 300_000) });
 
 const database = useDatabase();
 let server: ScimServer;
+/** A role comes from the group "All" alone. */
+let withGroups: ScimServer;
 beforeAll(async () => {
   server = await startPortalServer(database.db);
+  withGroups = await startPortalServer(database.db, { roles: [{ group: 'All', role: 'user' }] });
 });
-afterAll(() => server.close());
+afterAll(() => Promise.all([server.close(), withGroups.close()]));
 
 type PortalUser = {
   readonly email: string | null;
@@ -107,12 +111,19 @@ describe('rule 16: effects of pushes', () => {
     expect(await portalUsers(client.tenant)).toHaveLength(1);
   });
 
-  it('keep every member of groups changed at once', async () => {
-    const client = await server.connect();
-    const users = await Promise.all(Array.from({ length: 10 }, (_, index) => createUser(client, `u${index}`)));
+  it('keep every member of a group changed at once, and give each the role of the group', async () => {
+    const client = await withGroups.connect();
+    const users: string[] = [];
+    while (users.length < scale(10, 1_000)) {
+      const names = Array.from({ length: scale(10, 100) }, (_, index) => `u${users.length + index}`);
+      users.push(...(await Promise.all(names.map((name) => createUser(client, name)))));
+      await analyzeGrownTables(database.db.stage);
+    }
     const group = await createGroup(client, 'All');
     const add = (value: string) => patchOf({ op: 'add', path: 'members', value: [{ value }] });
-    await Promise.all(users.map((id) => client.send('PATCH', `/Groups/${group}`, add(id))));
+    const answers = await Promise.all(users.map((id) => client.send('PATCH', `/Groups/${group}`, add(id))));
+    expect(new Set(answers.map(({ status }) => status))).toEqual(new Set([204]));
     expect(new Set(await memberIds(client, group))).toEqual(new Set(users));
+    expect((await portalUsers(client.tenant)).map(({ roles }) => roles)).toEqual(users.map(() => 1));
   });
 });
