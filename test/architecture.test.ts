@@ -279,7 +279,9 @@ describe('each rule of the house fails on its counter-example', () => {
     for (const text of ['sql.unsafe(filter)', 'const { unsafe } = sql;', 'sql`${sql.unsafe(x)}`']) {
       expect(checkSqlTexts([named, source('src/scim/list.ts', text)], texts), text).toHaveLength(1);
     }
-    expect(checkSqlTexts([named, source('src/scim/list.ts', "// unsafe\nthrow new Error('unsafe');")], texts)).toEqual([]);
+    expect(checkSqlTexts([named, source('src/scim/list.ts', "// unsafe\nthrow new Error('unsafe');")], texts)).toEqual(
+      [],
+    );
     expect(checkSqlTexts([], texts)).toHaveLength(1);
   });
 

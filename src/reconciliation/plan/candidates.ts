@@ -32,7 +32,8 @@ export async function selectCandidates(tx: TenantTx, query: CandidateQuery): Pro
         select 1 from grants g where g.tenant_id = u.tenant_id and g.user_id = u.id and g.role <> 'user') as "isPrivileged",
       f.is_taken as "isTaken"
     from (${found}) f
-    join users u on u.tenant_id = ${tx.tenantId} and u.id = f.id
+    cross join lateral (select u.id, u.tenant_id, u.display_name, u.username, u.email, u.version, u.is_protected from users u
+      where u.tenant_id = ${tx.tenantId} and u.id = f.id offset 0) u
     order by f.anchor, f.ord, u.id`;
   const ordOf = new Map<string, number>();
   for (const { anchor, ord, ...candidate } of rows) {
@@ -43,6 +44,57 @@ export async function selectCandidates(tx: TenantTx, query: CandidateQuery): Pro
     candidates.set(anchor, [...known, { ...candidate, rule: rule.label, isReview: rule.isReview }]);
   }
   return candidates;
+}
+
+/** Keys of an object in the mirror, by its column there; null where it has none. */
+export type OwnKeys = Readonly<
+  Record<'anchor' | 'user_name_key' | 'email_key' | 'employee_id_key' | 'external_id', string | null>
+>;
+
+/**
+ * Whether `selectCandidates` could find anybody for new objects with these keys, or one of `usernames` has an owner: a
+ * look-up in each index where that is some ten joins, and of most new people the answer is no. Also true where a rule
+ * compares what is no key of the object as it stands.
+ */
+export async function mayBeKnown(
+  { sql, tenantId }: TenantTx,
+  connectionId: ConnectionId,
+  rules: readonly CorrelationRule[],
+  objects: readonly OwnKeys[],
+  usernames: readonly string[],
+): Promise<boolean> {
+  const keysOf = (column: keyof OwnKeys) => [
+    ...new Set(objects.map((object) => object[column]).filter((key) => key !== null)),
+  ];
+  const sought: Fragment[] = [];
+  const users = new Map<string, Set<string>>([['u.username_key', new Set(usernames)]]);
+  for (const rule of rules) {
+    const column = userColumns[rule.attribute];
+    if (rule.spec !== null || rule.by === 'expression' || column === undefined) return true;
+    users.set(column, new Set([...(users.get(column) ?? []), ...keysOf(ownColumns[rule.by])]));
+  }
+  for (const [column, keys] of users) {
+    if (keys.size > 0)
+      sought.push(
+        sql`exists (select 1 from users u where u.tenant_id = ${tenantId} and ${sql(column)} = any(${[...keys]}))`,
+      );
+  }
+  for (const { column } of returning) {
+    const keys = keysOf(column);
+    if (keys.length > 0)
+      // one look-up after the other, as below: of few deleted ones the planner would read all
+      sought.push(sql`exists (
+        select 1 from unnest(${keys}::text[]) k(key)
+        cross join lateral (
+          select 1 from mirror_objects t
+          where t.tenant_id = ${tenantId} and t.connection_id = ${connectionId} and t.kind = 'user' and t.is_pushed
+            and t.deleted_at is not null and ${sql(`t.${column}`)} = k.key collate "C" limit 1) t)`);
+  }
+  const [first, ...more] = sought;
+  if (first === undefined) return false;
+  const [row] = await sql<{ isKnown: boolean }[]>`
+    select ${more.reduce((sum, one) => sql`${sum} or ${one}`, first)} as "isKnown"`;
+  return row?.isKnown ?? true;
 }
 
 /** Why an expression gave no key, where no earlier rule found anybody; the object is then left to a person. */
@@ -125,15 +177,16 @@ function foundBy(tx: TenantTx, query: CandidateQuery, rule: CorrelationRule, ord
     rule.spec === null ? rawOf(alias) : sql`correlation_key(${rawOf(alias)}, ${rule.normalizers as string[]}::text[])`;
   const users =
     rule.spec === null
-      ? sql`join users u on u.tenant_id = m.tenant_id and ${sql(userColumns[rule.attribute] ?? '')} = x.key`
-      : sql`
-        join correlation_keys k on k.tenant_id = m.tenant_id and k.spec = ${rule.spec} and k.key = x.key
-        join users u on u.tenant_id = k.tenant_id and u.id = k.user_id`;
+      ? sql`select u.id, u.email_key from users u
+          where u.tenant_id = ${tx.tenantId} and ${sql(userColumns[rule.attribute] ?? '')} = x.key and u.status <> 'removed'`
+      : sql`select u.id, u.email_key from correlation_keys k
+          join users u on u.tenant_id = k.tenant_id and u.id = k.user_id
+          where k.tenant_id = ${tx.tenantId} and k.spec = ${rule.spec} and k.key = x.key and u.status <> 'removed'`;
   return sql`
     select m.anchor, ${ord}::int as ord, u.id, held.anchor is not null as is_taken
     from mirror_objects m
     cross join lateral (select ${keyOf('m')} collate "C" as key) x
-    ${users} and u.status <> 'removed'
+    cross join lateral (${users} offset 0) u
     left join lateral (
       select l.anchor, ${keyOf('o')} collate "C" as key
       from links l

@@ -36,6 +36,34 @@ export type SubjectQuery = {
 /** Which roles the objects should give, and by which rules. */
 export type Wanted = { readonly desired: readonly DesiredRow[]; readonly rules: ReadonlyMap<string, Rule> };
 
+/** What is known of an object whom nobody knew before, as it was inserted. */
+export type NewObject = Pick<
+  Subject,
+  'anchor' | 'name' | 'objectVersion' | 'isActive' | 'isInScope' | 'problem' | 'mapped'
+>;
+
+/** The subject of a new object that has no link and that correlation would find nobody for. */
+export function subjectOfNew(object: NewObject, wanted: Wanted, correlation: Correlation): Subject {
+  const { anchor, mapped } = object;
+  return {
+    ...object,
+    isAbsent: false,
+    isDeleted: false,
+    link: null,
+    user: null,
+    otherLinks: [],
+    correlationFault: faultBefore(readRules(correlation), mapped, undefined),
+    candidates: [],
+    entitlements: entitlementsOf(
+      wanted.desired.filter((row) => row.anchor === anchor),
+      wanted.rules,
+      [],
+    ),
+    ruleGrants: [],
+    quotaHome: null,
+  };
+}
+
 type ObjectRow = {
   anchor: string;
   name: string | null;
@@ -92,15 +120,21 @@ export async function loadSubjects(tx: TenantTx, query: SubjectQuery): Promise<S
       otherLinks: userId === null ? [] : (otherLinks.get(userId) ?? []),
       correlationFault: row.userId === null ? faultBefore(correlation, row.mapped ?? {}, found[0]) : null,
       candidates: row.userId === null ? found : [],
-      entitlements: (desired.get(row.anchor) ?? []).flatMap((wanted) => {
-        const rule = rules.get(wanted.ruleId);
-        return rule === undefined
-          ? []
-          : [{ ...rule, isExcluded: excluded.some((exclusion) => covers(exclusion, rule)) }];
-      }),
+      entitlements: entitlementsOf(desired.get(row.anchor) ?? [], rules, excluded),
       ruleGrants: userId === null ? [] : (ruleGrants.get(userId) ?? []),
       quotaHome: userId === null ? null : (quotaHomes.get(userId) ?? null),
     };
+  });
+}
+
+function entitlementsOf(
+  desired: readonly DesiredRow[],
+  rules: ReadonlyMap<string, Rule>,
+  excluded: readonly Exclusion[],
+): Entitlement[] {
+  return desired.flatMap(({ ruleId }) => {
+    const rule = rules.get(ruleId);
+    return rule === undefined ? [] : [{ ...rule, isExcluded: excluded.some((exclusion) => covers(exclusion, rule)) }];
   });
 }
 
@@ -252,16 +286,20 @@ async function selectExclusions(tx: TenantTx, ids: Ids): Promise<Map<UserId, Exc
   return Map.groupBy(rows, (row) => row.userId);
 }
 
-type Rule = Omit<Entitlement, 'isExcluded'>;
+export type Rule = Omit<Entitlement, 'isExcluded'>;
 
 /** For the objects of a run. */
 export async function wantedOfRun(tx: TenantTx, anchors: readonly string[]): Promise<Wanted> {
   const desired = await desiredOfRun(tx, anchors);
   const ids = [...new Set(desired.map((row) => row.ruleId))];
-  if (ids.length === 0) return { desired, rules: new Map() };
+  return { desired, rules: await selectRules(tx, ids) };
+}
+
+export async function selectRules(tx: TenantTx, ids: readonly string[]): Promise<ReadonlyMap<string, Rule>> {
+  if (ids.length === 0) return new Map();
   const rules = await tx.sql<Rule[]>`
-    select ${ruleColumns(tx)} from role_mappings r ${ruleJoins(tx)} where r.tenant_id = ${tx.tenantId} and r.id = any(${ids}::uuid[])`;
-  return { desired, rules: new Map(rules.map((rule) => [rule.ruleId, rule])) };
+    select ${ruleColumns(tx)} from role_mappings r ${ruleJoins(tx)} where r.tenant_id = ${tx.tenantId} and r.id = any(${ids as string[]}::uuid[])`;
+  return new Map(rules.map((rule) => [rule.ruleId, rule]));
 }
 
 /** For a few, in one statement. */

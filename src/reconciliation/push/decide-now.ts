@@ -43,9 +43,19 @@ export async function decideNow(
     }),
     selectOwners(tx, newUsernames ?? []),
   ]);
+  return decideSubjects(tx, context, subjects, { owners, asked: new Set(newUsernames) });
+}
+
+/** The same for subjects that are read already; `asked` usernames have no owners but these. */
+export async function decideSubjects(
+  tx: TenantTx,
+  context: DecisionContext,
+  subjects: readonly Subject[],
+  { owners, asked }: { readonly owners: Map<string, UserId>; readonly asked: ReadonlySet<string> },
+): Promise<DecidedNow> {
   const drafted = subjects.map((subject) => ({ subject, drafts: decideSubject(subject, context) }));
   const more = new Set(drafted.flatMap(({ drafts }) => wantedUsername(drafts)?.key ?? []));
-  for (const key of newUsernames ?? []) more.delete(key);
+  for (const key of asked) more.delete(key);
   for (const [key, id] of await selectOwners(tx, [...more])) owners.set(key, id);
   const all = drafted.map(({ subject, drafts }) => ({
     subject,

@@ -4,6 +4,7 @@ import { textKey } from '../../core/text-keys.ts';
 import type { TenantTx } from '../../db/db.ts';
 import { keysOf } from '../mirror/mirror-keys.ts';
 import { jsonText } from '../mirror/stage.ts';
+import type { NewObject } from '../plan/subjects.ts';
 import type { OpenPush } from './open-push.ts';
 import type { Expectation, PushedUser, Written } from './push-types.ts';
 
@@ -37,17 +38,44 @@ export function contentOf(opened: OpenPush, user: PushedUser) {
 export type MirrorWrite = { readonly content: UserContent; readonly expect: Expectation };
 
 type Row = Written & { readonly anchor: string };
+type CreatedRow = Row &
+  Omit<NewObject, 'objectVersion' | 'mapped' | 'name'> & {
+    readonly name: string | null;
+    readonly mapped: NewObject['mapped'] | null;
+  };
 
-/** By anchor; missing is who has a name or id of somebody else, or is not at the version that was expected. */
+export type Mirrored = {
+  /** By anchor; missing is who has a name or id of somebody else, or is not at the version that was expected. */
+  readonly written: ReadonlyMap<string, Written>;
+  /** Those of them that are new. */
+  readonly created: readonly NewObject[];
+};
+
 export async function writeMirrorUsers(
   tx: TenantTx,
   opened: OpenPush,
   writes: readonly MirrorWrite[],
-): Promise<Map<string, Written>> {
+): Promise<Mirrored> {
   const created = writes.filter(({ expect }) => expect === 'new');
   const changed = writes.filter(({ expect }) => expect !== 'new');
-  const rows = await Promise.all([insertUsers(tx, opened, created), updateUsers(tx, opened, changed)]);
-  return new Map(rows.flat().map(({ anchor, ...written }) => [anchor, written]));
+  const [inserted, updated] = await Promise.all([insertUsers(tx, opened, created), updateUsers(tx, opened, changed)]);
+  return {
+    written: new Map(
+      [...inserted, ...updated].map(({ anchor, version, createdAt, updatedAt }) => [
+        anchor,
+        { version, createdAt, updatedAt },
+      ]),
+    ),
+    created: inserted.map(({ anchor, name, version: objectVersion, isActive, isInScope, problem, mapped }) => ({
+      anchor,
+      name: name ?? anchor,
+      objectVersion,
+      isActive,
+      isInScope,
+      problem,
+      mapped: mapped ?? {},
+    })),
+  };
 }
 
 function payloadOf(writes: readonly MirrorWrite[]): string {
@@ -65,9 +93,9 @@ const columns = (
   display_name text, display_name_key text, locator text, source text, mapped text, rule_ids uuid[], is_active boolean,
   is_in_scope boolean, problem text, version bigint, hash text)`;
 
-async function insertUsers(tx: TenantTx, { context }: OpenPush, writes: readonly MirrorWrite[]): Promise<Row[]> {
+async function insertUsers(tx: TenantTx, { context }: OpenPush, writes: readonly MirrorWrite[]): Promise<CreatedRow[]> {
   if (writes.length === 0) return [];
-  return tx.sql<Row[]>`
+  return tx.sql<CreatedRow[]>`
     insert into mirror_objects (tenant_id, connection_id, kind, anchor, user_name_key, external_id, email_key, employee_id_key, display_name,
       display_name_key, locator, source, mapped, rule_ids, is_active, is_in_scope, problem, content_hash, is_pushed)
     select ${tx.tenantId}::uuid, ${context.connectionId}::uuid, 'user', anchor, user_name_key, external_id, email_key, employee_id_key, display_name,
@@ -75,7 +103,8 @@ async function insertUsers(tx: TenantTx, { context }: OpenPush, writes: readonly
     from jsonb_to_recordset(${payloadOf(writes)}::jsonb) as ${columns(tx)}
     order by anchor
     on conflict do nothing
-    returning anchor, version::int as version, created_at as "createdAt", updated_at as "updatedAt"`;
+    returning anchor, version::int as version, created_at as "createdAt", updated_at as "updatedAt", display_name as name,
+      is_active as "isActive", is_in_scope as "isInScope", problem, mapped`;
 }
 
 /** The version grows only when the content does: an equal PUT is no change. */

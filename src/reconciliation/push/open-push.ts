@@ -11,6 +11,7 @@ import type { TenantTx } from '../../db/db.ts';
 import { openConnection, type ConnectionsDeps, type OpenConnection } from '../connections/connections.ts';
 import { mapperOf } from '../mirror/read-directory.ts';
 import { decisionContext } from '../plan/decision-context.ts';
+import { selectRules, type Rule } from '../plan/subjects.ts';
 import type { PushContext } from './push-types.ts';
 
 export type OpenPush = {
@@ -19,11 +20,16 @@ export type OpenPush = {
   readonly mapper: Mapper;
   readonly decision: DecisionContext;
   readonly context: PushContext;
+  /** Role mappings that need no group, by id. */
+  readonly rules: ReadonlyMap<string, Rule>;
+  readonly hasGroupRules: boolean;
   /** The run of the day that keeps what pushes change. */
   readonly standingRun: { readonly id: RunId; readonly isThere: boolean };
 };
 
-type Kept = Pick<OpenPush, 'connection' | 'mapper' | 'decision'> & { readonly stamp: string };
+type Kept = Pick<OpenPush, 'connection' | 'mapper' | 'decision' | 'rules' | 'hasGroupRules'> & {
+  readonly stamp: string;
+};
 
 const mostKept = 500;
 
@@ -47,17 +53,24 @@ export function createOpenPush(deps: ConnectionsDeps): Opener {
     let found = kept.get(context.connectionId);
     if (found === undefined || found.stamp !== stamp) {
       const connection = await openConnection(tx, deps.connectors, context.connectionId);
+      const ofGroups = connection.roleMappings.filter((rule) => rule.groupAnchor !== null);
+      const others = connection.roleMappings.filter((rule) => rule.groupAnchor === null);
       found = {
         connection,
         mapper: mapperOf(connection),
         decision: await decisionContext(tx, connection, deps),
+        rules: await selectRules(
+          tx,
+          others.map(({ id }) => id),
+        ),
+        hasGroupRules: ofGroups.length > 0,
         stamp,
       };
       if (kept.size >= mostKept) kept.clear();
       kept.set(context.connectionId, found);
     }
-    const { connection, mapper } = found;
-    return { deps, connection, mapper, decision: { ...found.decision, now }, context, standingRun };
+    const { stamp: _, ...known } = found;
+    return { deps, ...known, decision: { ...found.decision, now }, context, standingRun };
   };
   return {
     open,
@@ -81,8 +94,9 @@ async function readStamp(tx: TenantTx, context: PushContext): Promise<Stamp> {
     tx.sql<{ stamp: string; now: string; isThere: boolean }[]>`
       select now() as now, concat_ws(';', ${tx.tenantId}::text,
         (select string_agg(id || xmin::text, ',' order by id) from connections where tenant_id = ${tx.tenantId}),
-        (select string_agg(id || xmin::text, ',' order by id) from role_mappings
-          where tenant_id = ${tx.tenantId} and connection_id = ${context.connectionId}),
+        (select string_agg(r.id || r.xmin::text || o.xmin::text, ',' order by r.id) from role_mappings r
+          join organizations o on o.tenant_id = r.tenant_id and o.id = r.organization_id
+          where r.tenant_id = ${tx.tenantId} and r.connection_id = ${context.connectionId}),
         (select string_agg(name || xmin::text, ',' order by name) from domains where tenant_id = ${tx.tenantId}),
         (select xmin::text from organizations o where o.tenant_id = ${tx.tenantId}
           and o.id = (select organization_id from connections where tenant_id = ${tx.tenantId} and id = ${context.connectionId}))) as stamp,

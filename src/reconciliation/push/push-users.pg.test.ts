@@ -10,18 +10,20 @@ const database = useDatabase();
 type Provider = Engine & {
   readonly pushes: Pushes;
   user(name: string, more?: Partial<PushedUser> & { readonly email?: string }): PushedUser;
+  /** The group "waiting" with these members, whether they are there or not. */
+  gather(anchors: readonly string[]): Promise<void>;
   write(users: readonly PushedUser[], expect?: UserPush['expect']): Promise<(Written | null)[]>;
   objects(): Promise<string[]>;
 };
 
-async function createProvider(): Promise<Provider> {
+async function createProvider(roles: readonly unknown[] = [{ everyone: 'user' }]): Promise<Provider> {
   const engine = await createEngine(database.db);
   const { reconciliation, tenantId, tenant } = engine;
   const { id } = await reconciliation.createConnection('test', tenantId, {
     name: 'Okta',
     kind: 'scim',
     organization: tenant.slug,
-    roles: [{ everyone: 'user' }],
+    roles,
   });
   const connectionId: ConnectionId = id;
   const { pushes } = reconciliation;
@@ -39,6 +41,13 @@ async function createProvider(): Promise<Provider> {
       resource: { userName: at(name) },
       ...more,
     }),
+    gather: (anchors) =>
+      database.db.tenant(tenantId, async (tx) => {
+        const context = { tenantId, connectionId, requestId: newId() };
+        const group = { anchor: 'waiting', displayName: 'Waiting', externalId: null, resource: {} };
+        await pushes.writeGroup(tx, context, group, 'new');
+        await pushes.changeMembers(tx, context, 'waiting', { add: anchors });
+      }),
     write: (users, expect = 'new') =>
       database.db.tenant(tenantId, (tx) =>
         pushes.writeUsers(
@@ -67,6 +76,18 @@ describe('users that are pushed together', () => {
     const written = await provider.write([provider.user('ann'), provider.user('bob')]);
     expect(written.map((row) => row?.version)).toEqual([1, 1]);
     expect(await names(provider)).toEqual(['ann', 'bob']);
+  });
+
+  test('get the role of a group that waits for them', async () => {
+    const provider = await createProvider([{ group: { id: 'waiting' }, role: 'user' }]);
+    const [ann, bob] = [provider.user('ann'), provider.user('bob')];
+    await provider.gather([ann.anchor]);
+    await provider.write([ann, bob]);
+    const users = await provider.users();
+    expect(users.map(({ name, roles }) => [name, roles.length])).toEqual([
+      ['ann', 1],
+      ['bob', 0],
+    ]);
   });
 
   test('whose name is taken is left out, and nothing of it is saved', async () => {

@@ -21,10 +21,9 @@ export async function writeUser(
 ): Promise<Written> {
   const content = contentOf(opened, user);
   try {
-    const [written] = await allSent([
-      writeMirrorUsers(tx, opened, [{ content, expect }]),
-      settle(tx, opened, [user.anchor], expect === 'new' ? { newUsernames: usernamesOf([content]) } : {}),
-    ]);
+    const mirrored = writeMirrorUsers(tx, opened, [{ content, expect }]);
+    const settling = expect === 'new' ? { newcomers: { contents: [content], mirrored } } : {};
+    const [{ written }] = await allSent([mirrored, settle(tx, opened, [user.anchor], settling)]);
     const row = written.get(user.anchor);
     if (row !== undefined) return row;
   } catch (cause) {
@@ -53,16 +52,10 @@ export async function writeUsers(
   if (!areApart(contents)) throw new NotTogether('Two of them share a key.');
   const requestIds = new Map(pushes.map(({ user, requestId }) => [user.anchor, requestId]));
   const areNew = pushes.every(({ expect }) => expect === 'new');
-  const settling = areNew ? { newUsernames: usernamesOf(contents), requestIds } : { requestIds };
-  const [written] = await allSent([
-    writeMirrorUsers(tx, opened, writes),
-    settle(tx, opened, [...requestIds.keys()], settling),
-  ]);
+  const mirrored = writeMirrorUsers(tx, opened, writes);
+  const settling = areNew ? { newcomers: { contents, mirrored }, requestIds } : { requestIds };
+  const [{ written }] = await allSent([mirrored, settle(tx, opened, [...requestIds.keys()], settling)]);
   return contents.map(({ anchor }) => written.get(anchor) ?? null);
-}
-
-function usernamesOf(contents: readonly UserContent[]): string[] {
-  return contents.flatMap(({ usernameKey }) => (usernameKey === null ? [] : [usernameKey]));
 }
 
 /** By none of the keys that correlation looks at could one of them be found for another. */

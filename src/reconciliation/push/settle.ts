@@ -7,7 +7,8 @@ import type { OpenConnection } from '../connections/connections.ts';
 import { markLeaving } from '../plan/leavers.ts';
 import { queueObjectRun } from '../run/object-runs.ts';
 import { applyAtOnce } from './apply-at-once.ts';
-import { decideNow, insertDecided, type Decided } from './decide-now.ts';
+import { decideNow, decideSubjects, insertDecided, type Decided, type DecidedNow } from './decide-now.ts';
+import { subjectsOfNewcomers, type Newcomers } from './newcomers.ts';
 import { NotTogether } from './not-together.ts';
 import type { OpenPush } from './open-push.ts';
 
@@ -15,8 +16,8 @@ import type { OpenPush } from './open-push.ts';
 const inRequestUsers = 500;
 
 export type Settling = {
-  /** Of new objects: the usernames they ask for. */
-  readonly newUsernames?: readonly string[];
+  /** Of new objects. */
+  readonly newcomers?: Newcomers;
   /** Of several pushes that came together: the request of each. They only go together when they only add. */
   readonly requestIds?: ReadonlyMap<string, string>;
 };
@@ -26,14 +27,14 @@ export async function settle(
   tx: TenantTx,
   opened: OpenPush,
   anchors: readonly string[],
-  { newUsernames, requestIds }: Settling = {},
+  { newcomers, requestIds }: Settling = {},
 ): Promise<void> {
   const { connection, context } = opened;
   if (anchors.length === 0 || connection.connection.status !== 'active') return;
   if (anchors.length > inRequestUsers) return queueObjectRun(tx, context.connectionId, connection.row.version);
   const { decision } = opened;
   if (decision.leaver.graceDays > 0) await markLeaving(tx, context.connectionId, decision.leaver.graceDays, anchors);
-  const { subjects, decided, waiting } = await decideNow(tx, connection, decision, anchors, newUsernames);
+  const { subjects, decided, waiting } = await decide(tx, opened, anchors, newcomers);
   if (requestIds !== undefined) mustBeApart(decided);
   const standing = subjects.flatMap(({ anchor }) => (waiting.has(anchor) ? [] : [anchor]));
   if (decided.length === 0) return settlePushed(tx, context.connectionId, standing);
@@ -50,6 +51,20 @@ export async function settle(
     context.connectionId,
     standing.filter((anchor) => !open.has(anchor)),
   );
+}
+
+async function decide(
+  tx: TenantTx,
+  opened: OpenPush,
+  anchors: readonly string[],
+  newcomers: Newcomers | undefined,
+): Promise<DecidedNow> {
+  const { connection, decision } = opened;
+  if (newcomers === undefined) return decideNow(tx, connection, decision, anchors);
+  const asked = newcomers.contents.flatMap(({ usernameKey }) => usernameKey ?? []);
+  const subjects = await subjectsOfNewcomers(tx, opened, newcomers);
+  if (subjects === null) return decideNow(tx, connection, decision, anchors, asked);
+  return decideSubjects(tx, decision, subjects, { owners: new Map(), asked: new Set(asked) });
 }
 
 /** One user found for two of them: the second is decided when the first has been written. */
