@@ -51,6 +51,28 @@ export async function addRuleGrants(tx: TenantTx, runId: RunId, rows: readonly G
   return allowed.map((row) => row.seq);
 }
 
+/**
+ * Gives grants to users that this transaction has made: nobody else can have seen, protected or excluded them, so there is
+ * nothing to lock and nothing to look up.
+ */
+export async function addFirstRuleGrants(tx: TenantTx, runId: RunId, rows: readonly GrantChange[]): Promise<void> {
+  if (rows.length === 0) return;
+  const wanted = rowsOf(tx.sql, {
+    userId: ['uuid', rows.map((row) => row.userId)],
+    organizationId: ['uuid', rows.map((row) => row.organizationId)],
+    role: ['text', rows.map((row) => row.role)],
+    source: ['text', rows.map((row) => row.source)],
+  });
+  await tx.sql`
+    with given as (
+      insert into grants (tenant_id, organization_id, user_id, role, source, run_id)
+      select ${tx.tenantId}::uuid, r."organizationId", r."userId", r.role, r.source, ${runId}::uuid from ${wanted} order by 2, 3, 4, 5
+      returning organization_id, user_id
+    )
+    insert into memberships (tenant_id, organization_id, user_id)
+    select distinct ${tx.tenantId}::uuid, organization_id, user_id from given order by 2, 3`;
+}
+
 /** Takes grants; one that is gone already counts as done. A membership ends with its last grant. */
 export async function removeRuleGrants(tx: TenantTx, rows: readonly GrantChange[]): Promise<number[]> {
   if (rows.length === 0) return [];

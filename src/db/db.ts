@@ -62,7 +62,7 @@ export type Stage = {
 
 export type Db = {
   /** Commits when `work` resolves, rolls back when it throws; a lost connection rejects and never hangs. */
-  tenant<T>(tenantId: TenantId, work: (tx: TenantTx) => Promise<T>): Promise<T>;
+  tenant<T>(tenantId: TenantId, work: (tx: TenantTx) => Promise<T>, options?: TransactionOptions): Promise<T>;
   engine<T>(work: (tx: EngineTx) => Promise<T>): Promise<T>;
   /**
    * Look-ups of any tenants, each a single reading statement that runs with its own tenant set, all of them in one
@@ -76,6 +76,14 @@ export type Db = {
   /** Short round trip used by /readyz; throws database_unavailable. */
   ping(): Promise<void>;
   close(): Promise<void>;
+};
+
+export type TransactionOptions = {
+  /**
+   * For look-ups by one key: the plan for any is the right one, and planning anew costs more than running. What reads
+   * many rows is planned with its values by default, as Postgres finds best.
+   */
+  readonly keepsPlans?: boolean;
 };
 
 export type LookUp = {
@@ -128,12 +136,12 @@ export function openDb(options: DbOptions): Db {
   }
 
   return {
-    tenant: async (tenantId, work) => {
+    tenant: async (tenantId, work, options = {}) => {
       requireTenantId(tenantId);
       return run(
         pools.tenant,
-        (sql) => [sql`select set_config('rollcall.tenant_id', ${tenantId}, true)`],
-        (sql) => work({ scope: 'tenant', tenantId, sql, query: bindQuery(sql) }),
+        (sql) => [options.keepsPlans === true ? setTenantAndPlans(sql, tenantId) : setTenant(sql, tenantId)],
+        (sql) => work(new BoundTenantTx(tenantId, sql)),
       );
     },
     engine: (work) =>
@@ -186,11 +194,35 @@ async function lookUpAtOnce(pool: Pool, lookUps: readonly LookUp[]) {
 function statementsOf(sql: BoundSql, lookUps: readonly LookUp[]): postgres.PendingQuery<postgres.Row[]>[] {
   return lookUps.flatMap(({ tenantId, statement }, index) => {
     if (lookUps[index - 1]?.tenantId === tenantId) return [statement(sql)];
-    // look-ups by one key: the plan for any is the right one, and planning anew costs more than running
-    const setting = sql<postgres.Row[]>`
-      select set_config('rollcall.tenant_id', ${tenantId}, true), set_config('plan_cache_mode', 'force_generic_plan', true)`;
-    return [setting, statement(sql)];
+    return [setTenantAndPlans(sql, tenantId), statement(sql)];
   });
+}
+
+function setTenant(sql: BoundSql, tenantId: TenantId) {
+  return sql<postgres.Row[]>`select set_config('rollcall.tenant_id', ${tenantId}, true)`;
+}
+
+function setTenantAndPlans(sql: BoundSql, tenantId: TenantId) {
+  return sql<postgres.Row[]>`
+    select set_config('rollcall.tenant_id', ${tenantId}, true), set_config('plan_cache_mode', 'force_generic_plan', true)`;
+}
+
+/** Drizzle's builder is made when it is first asked for: most transactions of a push are plain statements. */
+class BoundTenantTx implements TenantTx {
+  readonly scope = 'tenant';
+  readonly tenantId: TenantId;
+  readonly sql: BoundSql;
+  #query: Query | undefined;
+
+  constructor(tenantId: TenantId, sql: BoundSql) {
+    this.tenantId = tenantId;
+    this.sql = sql;
+  }
+
+  get query(): Query {
+    this.#query ??= bindQuery(this.sql);
+    return this.#query;
+  }
 }
 
 /** Which of those statements set a tenant: one stands in front of each look-up of another tenant than the last one. */

@@ -10,7 +10,7 @@ const retryableStates: ReadonlySet<string> = new Set(['40P01', '40001']);
 export async function writeTenant<T>(db: Db, tenantId: TenantId, work: (tx: TenantTx) => Promise<T>): Promise<T> {
   for (let attempt = 1; ; attempt += 1) {
     try {
-      return await db.tenant(tenantId, work);
+      return await db.tenant(tenantId, work, { keepsPlans: true });
     } catch (error) {
       if (attempt >= maxAttempts || !retryableStates.has(databaseErrorCode(error) ?? '')) throw error;
     }

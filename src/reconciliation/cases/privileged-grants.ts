@@ -42,7 +42,7 @@ export async function giveAskedRoles(tx: TenantTx, actor: string, asked: AskedRo
   const news = rows.filter((row) => !row.stands);
   await insertApplied(
     tx,
-    { runId, connectionId, requestId: null },
+    { runId, connectionId, requestId: null, areNew: false },
     news.map((row) => ({
       class: 'grant',
       op: 'grant',

@@ -1,11 +1,12 @@
 /** Change rows: writing a plan, reading it, and its digest. */
+import type { PendingQuery, Row } from 'postgres';
 import type { ConnectionId, RunId, UserId } from '../../core/ids.ts';
 import type { GrantableRole } from '../../core/roles.ts';
 import type { Draft, Subject } from '../../core/subject.ts';
 import type { ChangeClass, ChangeKind, ChangeOp, ChangeState } from '../../core/vocabulary.ts';
 import { changeClasses } from '../../core/vocabulary.ts';
 import { rowsOf, type TenantTx } from '../../db/db.ts';
-import { priorOf } from './prior.ts';
+import { priorOf, priorOfNew } from './prior.ts';
 
 /** A change row on its way into the plan. */
 export type NewChange = Draft & {
@@ -60,7 +61,7 @@ export type ChangesPlace = {
 };
 
 export async function insertChanges(tx: TenantTx, where: ChangesPlace, rows: readonly NewChange[]): Promise<void> {
-  await insertInState(tx, where, 'planned', rows);
+  await insertInState(tx, where, 'planned', priorOf(tx, where.connectionId), rows);
 }
 
 /**
@@ -69,13 +70,17 @@ export async function insertChanges(tx: TenantTx, where: ChangesPlace, rows: rea
  */
 export async function insertApplied(
   tx: TenantTx,
-  where: ChangesPlace,
+  where: ChangesPlace & {
+    /** All of objects that the same transaction made, so that there is nothing to read. */
+    readonly areNew: boolean;
+  },
   rows: readonly Omit<NewChange, 'seq'>[],
 ): Promise<void> {
   await insertInState(
     tx,
     where,
     'applied',
+    where.areNew ? priorOfNew(tx) : priorOf(tx, where.connectionId),
     rows.map((row) => ({ ...row, seq: null })),
   );
 }
@@ -84,6 +89,7 @@ async function insertInState(
   tx: TenantTx,
   where: ChangesPlace,
   state: 'planned' | 'applied',
+  prior: PendingQuery<Row[]>,
   rows: readonly (Omit<NewChange, 'seq'> & { readonly seq: number | null })[],
 ): Promise<void> {
   if (rows.length === 0) return;
@@ -93,7 +99,7 @@ async function insertInState(
       role, grant_source, before, after, prior, expected_version, object_version, reason, cause, state, applied_at)
     select ${tx.tenantId}::uuid, ${where.runId}::uuid, ${where.connectionId}::uuid, coalesce(request_id, ${where.requestId}::uuid),
       coalesce(seq, nextval('push_change_seq')::int), class, op, kind, anchor, user_id, subject, organization_id, role, grant_source, before,
-      after, ${priorOf(tx, where.connectionId)}, expected_version, object_version, reason, cause, ${state},
+      after, ${prior}, expected_version, object_version, reason, cause, ${state},
       case when ${state} = 'applied' then now() end
     from ${rowsOf(tx.sql, {
       seq: ['int', rows.map((row) => row.seq)],

@@ -18,6 +18,11 @@ export function priorOf(tx: TenantTx, connectionId: ConnectionId) {
     end`;
 }
 
+/** The same for objects that nobody could have seen, linked or given anything to before. */
+export function priorOfNew(tx: TenantTx) {
+  return tx.sql`case when op = 'create' then '{"user": null, "link": null}'::jsonb end`;
+}
+
 /** Null for a user that is still to be created. */
 export function standingOf(tx: TenantTx) {
   return tx.sql`(

@@ -1,30 +1,25 @@
 /** Quota homes: what a decision about them needs, and which users a changed role mapping moves. */
 import type { PendingQuery, Row } from 'postgres';
-import type { ConnectionId, UserId } from '../../core/ids.ts';
-import type { QuotaHome } from '../../core/subject.ts';
+import type { ConnectionId } from '../../core/ids.ts';
 import type { TenantTx } from '../../db/db.ts';
 
-export async function selectQuotaHomes(
-  tx: TenantTx,
-  connectionId: ConnectionId,
-  /** An array of user ids. */
-  ids: PendingQuery<Row[]>,
-): Promise<Map<UserId, QuotaHome>> {
-  const rows = await tx.sql<(QuotaHome & { userId: UserId })[]>`
-    select u.id as "userId", u.quota_home_id as id, h.name, u.provenance ->> 'quotaHome' as source,
-      jsonb_build_object('id', u.first_organization_id, 'name', f.name) as first,
-      coalesce((
+/** A jsonb expression over a user `u`: a `QuotaHome`. Needs `quotaHomeJoins`. */
+export function quotaHomeOf(tx: TenantTx, connectionId: ConnectionId): PendingQuery<Row[]> {
+  return tx.sql`jsonb_build_object('id', u.quota_home_id, 'name', home.name, 'source', u.provenance ->> 'quotaHome',
+      'first', jsonb_build_object('id', u.first_organization_id, 'name', first.name),
+      'elsewhere', coalesce((
         select jsonb_agg(jsonb_build_object('ruleId', r.id, 'organizationId', o.id, 'organizationName', o.name, 'isSubOrganization', true,
           'precedence', r.precedence) order by r.precedence, r.id)
         from grants g
         join role_mappings r on r.tenant_id = g.tenant_id and 'rule:' || r.id = g.source and r.connection_id <> ${connectionId}
         join organizations o on o.tenant_id = g.tenant_id and o.id = g.organization_id
-        where g.tenant_id = u.tenant_id and g.user_id = u.id and g.organization_id <> g.tenant_id), '[]') as elsewhere
-    from users u
-    join organizations h on h.tenant_id = u.tenant_id and h.id = coalesce(u.quota_home_id, u.tenant_id)
-    join organizations f on f.tenant_id = u.tenant_id and f.id = coalesce(u.first_organization_id, u.tenant_id)
-    where u.tenant_id = ${tx.tenantId} and u.id = any(${ids})`;
-  return new Map(rows.map(({ userId, ...home }) => [userId, home]));
+        where g.tenant_id = u.tenant_id and g.user_id = u.id and g.organization_id <> g.tenant_id), '[]'))`;
+}
+
+export function quotaHomeJoins(tx: TenantTx): PendingQuery<Row[]> {
+  return tx.sql`
+    join organizations home on home.tenant_id = u.tenant_id and home.id = coalesce(u.quota_home_id, u.tenant_id)
+    join organizations first on first.tenant_id = u.tenant_id and first.id = coalesce(u.first_organization_id, u.tenant_id)`;
 }
 
 /**

@@ -16,7 +16,7 @@ import type {
 } from '../../core/subject.ts';
 import type { LinkState, UserStatus } from '../../core/vocabulary.ts';
 import type { TenantTx } from '../../db/db.ts';
-import { selectQuotaHomes } from './quota-homes.ts';
+import { quotaHomeJoins, quotaHomeOf } from './quota-homes.ts';
 import { faultBefore, selectCandidates } from './candidates.ts';
 import { desiredOfAnchors, desiredOfRun, type DesiredRow } from './selection.ts';
 
@@ -34,31 +34,31 @@ export type SubjectQuery = {
 };
 
 /** Which roles the objects should give, and by which rules. */
-export type Wanted = { readonly desired: readonly DesiredRow[]; readonly rules: ReadonlyMap<string, Rule> };
+export type Wanted = {
+  /** Null where no group gives a role: the rules are then those that the objects name themselves. */
+  readonly desired: readonly DesiredRow[] | null;
+  readonly rules: ReadonlyMap<string, Rule>;
+};
 
 /** What is known of an object whom nobody knew before, as it was inserted. */
 export type NewObject = Pick<
   Subject,
   'anchor' | 'name' | 'objectVersion' | 'isActive' | 'isInScope' | 'problem' | 'mapped'
->;
+> & { readonly ruleIds: readonly string[] };
 
 /** The subject of a new object that has no link and that correlation would find nobody for. */
-export function subjectOfNew(object: NewObject, wanted: Wanted, correlation: Correlation): Subject {
-  const { anchor, mapped } = object;
+export function subjectOfNew(object: NewObject, rules: ReadonlyMap<string, Rule>, correlation: Correlation): Subject {
+  const { ruleIds, ...said } = object;
   return {
-    ...object,
+    ...said,
     isAbsent: false,
     isDeleted: false,
     link: null,
     user: null,
     otherLinks: [],
-    correlationFault: faultBefore(readRules(correlation), mapped, undefined),
+    correlationFault: faultBefore(readRules(correlation), said.mapped, undefined),
     candidates: [],
-    entitlements: entitlementsOf(
-      wanted.desired.filter((row) => row.anchor === anchor),
-      wanted.rules,
-      [],
-    ),
+    entitlements: entitlementsOf(namedByItself({ ...object, isDeleted: false }), rules, []),
     ruleGrants: [],
     quotaHome: null,
   };
@@ -73,6 +73,7 @@ type ObjectRow = {
   isAbsent: boolean;
   isDeleted: boolean;
   problem: string | null;
+  ruleIds: readonly string[];
   mapped: Attributes | null;
   linkState: LinkState | null;
   matchedBy: string | null;
@@ -98,13 +99,13 @@ export async function loadSubjects(tx: TenantTx, query: SubjectQuery): Promise<S
   }
   const more =
     missing.size === 0 ? noUserFacts : await readUserFacts(tx, connectionId, tx.sql`${[...missing]}::uuid[]`);
-  const { users, otherLinks, exclusions, ruleGrants, quotaHomes } = bothFacts(known, more);
+  const { users, otherLinks, ruleGrants } = bothFacts(known, more);
   const correlation = readRules(query.correlation);
-  const desired = Map.groupBy(desiredRows, (row) => row.anchor);
+  const desired = Map.groupBy(desiredRows ?? objects.flatMap(namedByItself), (row) => row.anchor);
   return objects.map((row) => {
     const found = candidates.get(row.anchor) ?? [];
     const userId = row.userId ?? onlyCandidate(found);
-    const excluded = (userId === null ? undefined : exclusions.get(userId)) ?? [];
+    const facts = userId === null ? undefined : users.get(userId);
     return {
       anchor: row.anchor,
       name: row.name ?? row.anchor,
@@ -116,15 +117,22 @@ export async function loadSubjects(tx: TenantTx, query: SubjectQuery): Promise<S
       problem: row.problem,
       mapped: row.mapped ?? {},
       link: linkOf(row),
-      user: userId === null ? null : (users.get(userId) ?? null),
+      user: facts?.user ?? null,
       otherLinks: userId === null ? [] : (otherLinks.get(userId) ?? []),
       correlationFault: row.userId === null ? faultBefore(correlation, row.mapped ?? {}, found[0]) : null,
       candidates: row.userId === null ? found : [],
-      entitlements: entitlementsOf(desired.get(row.anchor) ?? [], rules, excluded),
+      entitlements: entitlementsOf(desired.get(row.anchor) ?? [], rules, facts?.exclusions ?? []),
       ruleGrants: userId === null ? [] : (ruleGrants.get(userId) ?? []),
-      quotaHome: userId === null ? null : (quotaHomes.get(userId) ?? null),
+      quotaHome: facts?.quotaHome ?? null,
     };
   });
+}
+
+function namedByItself(
+  object: Pick<NewObject, 'anchor' | 'isInScope' | 'ruleIds'> & { readonly isDeleted: boolean },
+): DesiredRow[] {
+  if (object.isDeleted || !object.isInScope) return [];
+  return object.ruleIds.toSorted().map((ruleId) => ({ anchor: object.anchor, ruleId }));
 }
 
 function entitlementsOf(
@@ -176,7 +184,7 @@ function onlyCandidate(candidates: readonly Candidate[] | undefined): UserId | n
 async function selectObjects(tx: TenantTx, query: SubjectQuery): Promise<ObjectRow[]> {
   return tx.sql<ObjectRow[]>`
     select m.anchor, m.display_name as name, m.version::int as "objectVersion", m.is_active as "isActive", m.is_in_scope as "isInScope",
-      m.absent_since is not null as "isAbsent", m.deleted_at is not null as "isDeleted", m.problem, m.mapped,
+      m.absent_since is not null as "isAbsent", m.deleted_at is not null as "isDeleted", m.problem, m.rule_ids as "ruleIds", m.mapped,
       l.state as "linkState", l.matched_by as "matchedBy", l.applied, l.user_id as "userId",
       l.resolved, l.leaving_since as "leavingSince", l.ended_at as "endedAt"
     from mirror_objects m
@@ -188,33 +196,30 @@ async function selectObjects(tx: TenantTx, query: SubjectQuery): Promise<ObjectR
 
 /** What is known of users, by user. */
 type UserFacts = {
-  readonly users: ReadonlyMap<UserId, SubjectUser>;
+  readonly users: ReadonlyMap<
+    UserId,
+    { readonly user: SubjectUser; readonly exclusions: readonly Exclusion[]; readonly quotaHome: QuotaHome }
+  >;
   readonly otherLinks: ReadonlyMap<UserId, OtherLink[]>;
-  readonly exclusions: ReadonlyMap<UserId, Exclusion[]>;
   readonly ruleGrants: ReadonlyMap<UserId, RuleGrant[]>;
-  readonly quotaHomes: ReadonlyMap<UserId, QuotaHome>;
 };
 
 const noUserFacts: UserFacts = {
   users: new Map(),
   otherLinks: new Map(),
-  exclusions: new Map(),
   ruleGrants: new Map(),
-  quotaHomes: new Map(),
 };
 
 /** An array of ids, as part of a statement. */
 type Ids = PendingQuery<Row[]>;
 
 async function readUserFacts(tx: TenantTx, connectionId: ConnectionId, ids: Ids): Promise<UserFacts> {
-  const [users, otherLinks, exclusions, ruleGrants, quotaHomes] = await Promise.all([
+  const [users, otherLinks, ruleGrants] = await Promise.all([
     selectUsers(tx, connectionId, ids),
     selectOtherLinks(tx, connectionId, ids),
-    selectExclusions(tx, ids),
     selectRuleGrants(tx, connectionId, ids),
-    selectQuotaHomes(tx, connectionId, ids),
   ]);
-  return { users, otherLinks, exclusions, ruleGrants, quotaHomes };
+  return { users, otherLinks, ruleGrants };
 }
 
 function linkedIds(tx: TenantTx, { connectionId, anchors }: SubjectQuery): Ids {
@@ -231,17 +236,17 @@ function bothFacts(one: UserFacts, other: UserFacts): UserFacts {
   return {
     users: new Map([...one.users, ...other.users]),
     otherLinks: new Map([...one.otherLinks, ...other.otherLinks]),
-    exclusions: new Map([...one.exclusions, ...other.exclusions]),
     ruleGrants: new Map([...one.ruleGrants, ...other.ruleGrants]),
-    quotaHomes: new Map([...one.quotaHomes, ...other.quotaHomes]),
   };
 }
 
-async function selectUsers(tx: TenantTx, connectionId: ConnectionId, ids: Ids): Promise<Map<UserId, SubjectUser>> {
+async function selectUsers(tx: TenantTx, connectionId: ConnectionId, ids: Ids): Promise<UserFacts['users']> {
   const rows = await tx.sql<
     (Omit<SubjectUser, 'attributes'> & {
       columns: Record<string, string | null>;
       custom: Record<string, string | null>;
+      exclusions: Exclusion[] | null;
+      quotaHome: QuotaHome;
     })[]
   >`
     select u.id, u.version::int as version, u.status, u.suspended_by as "suspendedBy", u.is_protected as "isProtected",
@@ -249,15 +254,22 @@ async function selectUsers(tx: TenantTx, connectionId: ConnectionId, ids: Ids): 
         select max(l.ended_at) from links l
         where l.tenant_id = u.tenant_id and l.user_id = u.id and l.connection_id = ${connectionId}) end as "leftAt",
       exists (select 1 from super_admins s where s.tenant_id = u.tenant_id and s.user_id = u.id) as "isSuperAdmin", u.provenance,
+      (select jsonb_agg(jsonb_build_object('organizationId', x.organization_id, 'role', x.role)) from exclusions x
+        where x.tenant_id = u.tenant_id and x.user_id = u.id and (x.until is null or x.until > now())) as exclusions,
+      ${quotaHomeOf(tx, connectionId)} as "quotaHome",
       jsonb_build_object('username', u.username, 'email', u.email, 'displayName', u.display_name, 'givenName', u.given_name,
         'familyName', u.family_name, 'phone', u.phone, 'employeeId', u.employee_id, 'department', u.department, 'jobTitle', u.job_title) as columns,
       u.attributes as custom
-    from users u where u.tenant_id = ${tx.tenantId} and u.id = any(${ids})`;
+    from users u ${quotaHomeJoins(tx)}
+    where u.tenant_id = ${tx.tenantId} and u.id = any(${ids})`;
   return new Map(
-    rows.map(({ columns, custom, ...user }) => {
+    rows.map(({ columns, custom, exclusions, quotaHome, ...user }) => {
       const attributes: Record<string, string | null> = { ...columns };
       for (const [name, value] of Object.entries(custom)) attributes[`attributes.${name}`] = value;
-      return [user.id, { ...user, status: user.status as UserStatus, attributes }];
+      return [
+        user.id,
+        { user: { ...user, status: user.status as UserStatus, attributes }, exclusions: exclusions ?? [], quotaHome },
+      ];
     }),
   );
 }
@@ -277,13 +289,6 @@ type Exclusion = { readonly organizationId: string; readonly role: string | null
 
 function covers(exclusion: Exclusion, rule: { readonly organizationId: string; readonly role: string }): boolean {
   return exclusion.organizationId === rule.organizationId && (exclusion.role === null || exclusion.role === rule.role);
-}
-
-async function selectExclusions(tx: TenantTx, ids: Ids): Promise<Map<UserId, Exclusion[]>> {
-  const rows = await tx.sql<(Exclusion & { userId: UserId })[]>`
-    select user_id as "userId", organization_id as "organizationId", role from exclusions
-    where tenant_id = ${tx.tenantId} and user_id = any(${ids}) and (until is null or until > now())`;
-  return Map.groupBy(rows, (row) => row.userId);
 }
 
 export type Rule = Omit<Entitlement, 'isExcluded'>;

@@ -60,7 +60,7 @@ function pushAfter(provider: Provider, meanwhile: (tx: TenantTx) => Promise<unkn
     const runId = newId<RunId>();
     return applyAtOnce(
       tx,
-      { runId, connectionId, requestIdOf: () => requestId, isKept: true },
+      { runId, connectionId, requestIdOf: () => requestId, isKept: true, areNew: false },
       decided,
       ['ann'],
       async () => {

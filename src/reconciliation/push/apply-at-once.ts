@@ -4,8 +4,8 @@
  * reading anything back. Whatever turns out otherwise (somebody else has the username, the user changed meanwhile)
  * takes all of it back, and the push goes the whole way.
  */
-import { addRuleGrants } from '../../access/access.ts';
-import type { RunId } from '../../core/ids.ts';
+import { addFirstRuleGrants, addRuleGrants } from '../../access/access.ts';
+import type { RunId, UserId } from '../../core/ids.ts';
 import type { ChangeOp } from '../../core/vocabulary.ts';
 import { databaseErrorCode } from '../../db/db.ts';
 import type { TenantTx } from '../../db/db.ts';
@@ -28,6 +28,8 @@ export async function applyAtOnce(
     readonly requestIdOf: (anchor: string) => string;
     /** False where the caller gives up the whole transaction when nothing can be done. */
     readonly isKept: boolean;
+    /** All objects were made by this transaction: nothing stood beside them before. */
+    readonly areNew: boolean;
   },
   decided: readonly Decided[],
   settling: readonly string[],
@@ -55,7 +57,7 @@ export async function applyAtOnce(
         writeLinks(tx, scope, 'link', linked(rows, 'link')),
         ...(['update', 'key'] as const).map((op) => writeLinks(tx, scope, op, linked(rows, op).filter(isOwnWrite))),
         moveHomes(tx, scope.runId, rows),
-        giveRoles(tx, scope.runId, rows),
+        giveRoles(tx, scope.runId, rows, new Set(linked(rows, 'create').map((row) => row.userId))),
         settlePushed(
           tx,
           scope.connectionId,
@@ -94,9 +96,21 @@ async function writeValues(
   if (changes.length > 0) mustBeAll(await applyUserChanges(tx, scope, changes), changes);
 }
 
-async function giveRoles(tx: TenantTx, runId: RunId, rows: readonly NewChange[]): Promise<void> {
+async function giveRoles(
+  tx: TenantTx,
+  runId: RunId,
+  rows: readonly NewChange[],
+  created: ReadonlySet<UserId | null>,
+): Promise<void> {
   const grants = numbered(rows, 'grant').flatMap(toGrantChange);
-  if (grants.length > 0) mustBeAll(await addRuleGrants(tx, runId, grants), grants);
+  const [first, others] = [
+    grants.filter(({ userId }) => created.has(userId)),
+    grants.filter(({ userId }) => !created.has(userId)),
+  ];
+  const giveOthers = async () => {
+    if (others.length > 0) mustBeAll(await addRuleGrants(tx, runId, others), others);
+  };
+  await allSent([addFirstRuleGrants(tx, runId, first), giveOthers()]);
 }
 
 async function moveHomes(tx: TenantTx, runId: RunId, rows: readonly NewChange[]): Promise<void> {

@@ -10,7 +10,7 @@ import { textKey } from '../../core/text-keys.ts';
 import type { TenantTx } from '../../db/db.ts';
 import type { OpenConnection } from '../connections/connections.ts';
 import { insertChanges, toNewChanges, type NewChange } from '../plan/changes.ts';
-import { loadSubjects, wantedOfAnchors } from '../plan/subjects.ts';
+import { loadSubjects, wantedOfAnchors, type Wanted } from '../plan/subjects.ts';
 import { allSent } from './all-sent.ts';
 
 export type Decided = { readonly subject: Subject; readonly drafts: readonly Draft[] };
@@ -29,14 +29,20 @@ export async function decideNow(
   connection: OpenConnection,
   context: DecisionContext,
   anchors: readonly string[],
-  /** Of new objects: the usernames they ask for. Who has them and whom correlation finds is then read along. */
-  newUsernames?: readonly string[],
+  {
+    newUsernames,
+    wanted = wantedOfAnchors(tx, context.connectionId, anchors),
+  }: {
+    /** Of new objects: the usernames they ask for. Who has them and whom correlation finds is then read along. */
+    readonly newUsernames?: readonly string[];
+    readonly wanted?: Wanted | Promise<Wanted>;
+  } = {},
 ): Promise<DecidedNow> {
   const [subjects, owners] = await allSent([
     loadSubjects(tx, {
       connectionId: context.connectionId,
       anchors,
-      wanted: wantedOfAnchors(tx, context.connectionId, anchors),
+      wanted,
       correlation: connection.policy.correlation,
       provenDomains: [...context.provenDomains],
       few: newUsernames === undefined ? 'known' : 'new',
@@ -132,9 +138,9 @@ function privilegedToCase(draft: Draft): Draft {
   };
 }
 
-type Wanted = { readonly draft: Draft; readonly key: string };
+type WantedName = { readonly draft: Draft; readonly key: string };
 
-function wantedUsername(drafts: readonly Draft[]): Wanted | null {
+function wantedUsername(drafts: readonly Draft[]): WantedName | null {
   const draft = drafts.find(
     (one) => (one.class === 'create' || one.class === 'key') && typeof one.after?.['username'] === 'string',
   );

@@ -66,15 +66,18 @@ export async function writeMirrorUsers(
         { version, createdAt, updatedAt },
       ]),
     ),
-    created: inserted.map(({ anchor, name, version: objectVersion, isActive, isInScope, problem, mapped }) => ({
-      anchor,
-      name: name ?? anchor,
-      objectVersion,
-      isActive,
-      isInScope,
-      problem,
-      mapped: mapped ?? {},
-    })),
+    created: inserted.map(
+      ({ anchor, name, version: objectVersion, isActive, isInScope, problem, mapped, ruleIds }) => ({
+        anchor,
+        name: name ?? anchor,
+        objectVersion,
+        isActive,
+        isInScope,
+        problem,
+        mapped: mapped ?? {},
+        ruleIds,
+      }),
+    ),
   };
 }
 
@@ -104,7 +107,7 @@ async function insertUsers(tx: TenantTx, { context }: OpenPush, writes: readonly
     order by anchor
     on conflict do nothing
     returning anchor, version::int as version, created_at as "createdAt", updated_at as "updatedAt", display_name as name,
-      is_active as "isActive", is_in_scope as "isInScope", problem, mapped`;
+      is_active as "isActive", is_in_scope as "isInScope", problem, mapped, rule_ids as "ruleIds"`;
 }
 
 /** The version grows only when the content does: an equal PUT is no change. */

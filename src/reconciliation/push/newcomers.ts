@@ -31,11 +31,7 @@ export async function subjectsOfNewcomers(
     hasGroupRules ? areMembers(tx, connectionId, contents) : false,
   ]);
   if (areKnown || areAwaited) return null;
-  const ruleIds = new Map(contents.map((content) => [content.anchor, content.is_in_scope ? content.rule_ids : []]));
-  return created.map((object) => {
-    const desired = (ruleIds.get(object.anchor) ?? []).toSorted().map((ruleId) => ({ anchor: object.anchor, ruleId }));
-    return subjectOfNew(object, { desired, rules }, correlation);
-  });
+  return created.map((object) => subjectOfNew(object, rules, correlation));
 }
 
 async function areMembers(tx: TenantTx, connectionId: string, contents: readonly UserContent[]): Promise<boolean> {

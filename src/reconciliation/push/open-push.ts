@@ -88,10 +88,7 @@ type Stamp = { readonly stamp: string; readonly now: string; readonly standingRu
 /** `xmin` names the transaction that wrote a row last, so no change of a row can be missed. */
 async function readStamp(tx: TenantTx, context: PushContext): Promise<Stamp> {
   const id = standingRunId(context);
-  const [, rows] = await Promise.all([
-    // look-ups by one key: their generic plan is the right one, and planning them anew costs more than running them
-    tx.sql`set local plan_cache_mode = force_generic_plan`,
-    tx.sql<{ stamp: string; now: string; isThere: boolean }[]>`
+  const [row] = await tx.sql<{ stamp: string; now: string; isThere: boolean }[]>`
       select now() as now, concat_ws(';', ${tx.tenantId}::text,
         (select string_agg(id || xmin::text, ',' order by id) from connections where tenant_id = ${tx.tenantId}),
         (select string_agg(r.id || r.xmin::text || o.xmin::text, ',' order by r.id) from role_mappings r
@@ -100,9 +97,7 @@ async function readStamp(tx: TenantTx, context: PushContext): Promise<Stamp> {
         (select string_agg(name || xmin::text, ',' order by name) from domains where tenant_id = ${tx.tenantId}),
         (select xmin::text from organizations o where o.tenant_id = ${tx.tenantId}
           and o.id = (select organization_id from connections where tenant_id = ${tx.tenantId} and id = ${context.connectionId}))) as stamp,
-        exists (select 1 from runs where tenant_id = ${tx.tenantId} and id = ${id}) as "isThere"`,
-  ]);
-  const [row] = rows;
+        exists (select 1 from runs where tenant_id = ${tx.tenantId} and id = ${id}) as "isThere"`;
   if (row === undefined) throw new Error('A select without from gives one row.');
   const { stamp, now, isThere } = row;
   return { stamp, now, standingRun: { id, isThere } };

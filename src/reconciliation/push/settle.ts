@@ -34,13 +34,13 @@ export async function settle(
   if (anchors.length > inRequestUsers) return queueObjectRun(tx, context.connectionId, connection.row.version);
   const { decision } = opened;
   if (decision.leaver.graceDays > 0) await markLeaving(tx, context.connectionId, decision.leaver.graceDays, anchors);
-  const { subjects, decided, waiting } = await decide(tx, opened, anchors, newcomers);
+  const { subjects, decided, waiting, areNew } = await decide(tx, opened, anchors, newcomers);
   if (requestIds !== undefined) mustBeApart(decided);
   const standing = subjects.flatMap(({ anchor }) => (waiting.has(anchor) ? [] : [anchor]));
   if (decided.length === 0) return settlePushed(tx, context.connectionId, standing);
   const { id: runId, isThere } = opened.standingRun;
   const requestIdOf = (anchor: string) => requestIds?.get(anchor) ?? context.requestId;
-  const scope = { runId, connectionId: context.connectionId, requestIdOf, isKept: requestIds === undefined };
+  const scope = { runId, connectionId: context.connectionId, requestIdOf, isKept: requestIds === undefined, areNew };
   const prepare = async () => (isThere ? undefined : insertStandingRun(tx, connection, runId));
   if (await applyAtOnce(tx, scope, decided, standing, prepare)) return;
   if (requestIds !== undefined) throw new NotTogether('One of them does more than add.');
@@ -58,13 +58,17 @@ async function decide(
   opened: OpenPush,
   anchors: readonly string[],
   newcomers: Newcomers | undefined,
-): Promise<DecidedNow> {
+): Promise<DecidedNow & { readonly areNew: boolean }> {
   const { connection, decision } = opened;
-  if (newcomers === undefined) return decideNow(tx, connection, decision, anchors);
-  const asked = newcomers.contents.flatMap(({ usernameKey }) => usernameKey ?? []);
-  const subjects = await subjectsOfNewcomers(tx, opened, newcomers);
-  if (subjects === null) return decideNow(tx, connection, decision, anchors, asked);
-  return decideSubjects(tx, decision, subjects, { owners: new Map(), asked: new Set(asked) });
+  const asked = newcomers?.contents.flatMap(({ usernameKey }) => usernameKey ?? []);
+  const subjects = newcomers === undefined ? null : await subjectsOfNewcomers(tx, opened, newcomers);
+  if (subjects !== null) {
+    const decided = await decideSubjects(tx, decision, subjects, { owners: new Map(), asked: new Set(asked) });
+    return { ...decided, areNew: true };
+  }
+  const wanted = opened.hasGroupRules ? {} : { wanted: { desired: null, rules: opened.rules } };
+  const names = asked === undefined ? {} : { newUsernames: asked };
+  return { ...(await decideNow(tx, connection, decision, anchors, { ...wanted, ...names })), areNew: false };
 }
 
 /** One user found for two of them: the second is decided when the first has been written. */
