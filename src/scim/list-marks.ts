@@ -59,26 +59,18 @@ async function readMarks(tx: TenantTx, place: Place, model: ResourceModel, posit
     from scim_list_marks m
     where m.tenant_id = ${tenantId} and m.connection_id = ${connectionId} and m.kind = ${model.kind}`;
   if (row === undefined) return null;
-  // statements of their own: with the cutoff as a value the planner knows that few rows lie behind it, and that an
+  // a statement of its own: with the cutoff as a value the planner knows that few rows lie behind it, and that an
   // index finds them; taken from the row above, it would expect a third of all and read the table
-  const [created, removed] = await Promise.all([
-    countCreated(tx, place, model, row.cutoffAnchor),
-    countRemoved(tx, place, model, row, ''),
-  ]);
-  return { ...row, created, removed };
+  const [since] = await tx.sql<Pick<Marks, 'created' | 'removed'>[]>`
+    select (${createdSql(tx, place, model, row.cutoffAnchor)}) as created, (${removedSql(tx, place, model, row, '')}) as removed`;
+  return { ...row, created: since?.created ?? 0, removed: since?.removed ?? 0 };
 }
 
-async function countCreated(
-  { sql }: TenantTx,
-  { tenantId, connectionId }: Place,
-  { kind }: ResourceModel,
-  from: string,
-): Promise<number> {
-  const [row] = await sql<{ count: number }[]>`
+function createdSql({ sql }: TenantTx, { tenantId, connectionId }: Place, { kind }: ResourceModel, from: string) {
+  return sql<{ count: number }[]>`
     select count(*)::int as count from mirror_objects o
     where o.tenant_id = ${tenantId} and o.connection_id = ${connectionId} and o.kind = ${kind} and o.is_pushed
       and o.anchor >= ${from}`;
-  return row?.count ?? 0;
 }
 
 function isWorn(marks: Marks, now: Date): boolean {
@@ -97,7 +89,8 @@ async function toPosition(
   if (position === 0) return { start: '', total: all - marks.removed };
   const start = position >= all ? null : await findStart(tx, place, model, marks, position);
   // those who went before the page keep their place in the count, or the client would stop before the end
-  const removed = start === null ? 0 : marks.removed === 0 ? 0 : await countRemoved(tx, place, model, marks, start);
+  const removed =
+    start === null || marks.removed === 0 ? 0 : ((await removedSql(tx, place, model, marks, start))[0]?.count ?? 0);
   return { start, total: all - (start === null ? marks.removed : removed) };
 }
 
@@ -118,18 +111,17 @@ async function findStart(
   return row?.anchor ?? null;
 }
 
-async function countRemoved(
+function removedSql(
   { sql }: TenantTx,
   { tenantId, connectionId }: Place,
   { kind }: ResourceModel,
   marks: Pick<Marks, 'cutoff'>,
   start: string,
-): Promise<number> {
-  const [row] = await sql<{ count: number }[]>`
+) {
+  return sql<{ count: number }[]>`
     select count(*)::int as count from mirror_objects o
     where o.tenant_id = ${tenantId} and o.connection_id = ${connectionId} and o.kind = ${kind} and o.is_pushed
       and o.deleted_at >= ${marks.cutoff}::timestamptz and o.anchor >= ${start}`;
-  return row?.count ?? 0;
 }
 
 async function isLong({ sql }: TenantTx, { tenantId, connectionId }: Place, { kind }: ResourceModel): Promise<boolean> {

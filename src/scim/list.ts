@@ -52,7 +52,7 @@ export function createList(deps: ListDeps, modelOf: (settings: ScimRequest['sett
     const found = isLookUp(model, query) ? await lookUp(deps, model, request, query) : null;
     const page =
       found ??
-      (await readPlanned(deps.db, request.context.tenantId, (tx) => {
+      (await readAs(isWalk(model, query) ? 'walk' : 'planned', deps.db, request.context.tenantId, (tx) => {
         const where =
           query.filter === null ? null : filterSql(tx.sql, model, query.filter, request.context.connectionId);
         const sort = query.sortBy === null ? null : sortKey(tx.sql, model, query.sortBy);
@@ -70,18 +70,35 @@ export function createList(deps: ListDeps, modelOf: (settings: ScimRequest['sett
 
 const keys: ReadonlySet<string> = new Set(['id', 'userName', 'externalId', 'displayName']);
 
+/** The whole list in the order of its ids: every statement goes along an index, from a place on. */
+function isWalk(model: ResourceModel, { filter, sortBy, cursor, projection }: ListQuery): boolean {
+  if (filter !== null || sortBy !== null || cursor !== null || asksForPortal(projection)) return false;
+  return model.kind === 'user' || !shows(projection, 'members');
+}
+
 /**
  * What is no look-up is planned with its values: only then can the planner tell a prefix of few users from one of all and
  * a large connection from a small one (a plan for any prefix read 90,000 users for one: 216 ms instead of 1; one for any
- * connection sorted 90,000 for a page of 100).
+ * connection sorted 90,000 for a page of 100). A walk needs no such knowledge where it is told to go along its index, and
+ * keeps its plans: planning them anew was a third of what a page cost Postgres.
  */
-function readPlanned<T>(db: Db, tenantId: TenantId, work: (tx: TenantTx) => Promise<T>): Promise<T> {
-  return db.tenant(tenantId, async (tx) => {
+function readAs<T>(
+  how: 'planned' | 'walk',
+  db: Db,
+  tenantId: TenantId,
+  work: (tx: TenantTx) => Promise<T>,
+): Promise<T> {
+  const read = async (tx: TenantTx) => {
     // sent first, and not waited for
-    const planned = Promise.resolve(tx.sql`set local plan_cache_mode = force_custom_plan`);
-    const [page] = await Promise.all([work(tx), planned]);
+    const setting =
+      how === 'planned'
+        ? tx.sql`select set_config('plan_cache_mode', 'force_custom_plan', true)`
+        : tx.sql`select set_config('enable_seqscan', 'off', true), set_config('enable_bitmapscan', 'off', true),
+            set_config('enable_sort', 'off', true)`;
+    const [, page] = await Promise.all([Promise.resolve(setting), work(tx)]);
     return page;
-  });
+  };
+  return db.tenant(tenantId, read, { keepsPlans: how === 'walk' });
 }
 
 /**

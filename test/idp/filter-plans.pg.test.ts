@@ -29,6 +29,14 @@ beforeAll(async () => {
           jsonb_build_array(jsonb_build_object('value', 'user' || n || '@x'))), '\\x00', true
       from generate_series(1, 5000) n`,
   );
+  await database.db.tenant(
+    tenant.tenantId,
+    ({ sql }) => sql`
+      insert into mirror_objects (tenant_id, connection_id, kind, anchor, display_name, display_name_key, source, content_hash, is_pushed)
+      select ${tenant.tenantId}, ${connectionId}, 'group', '01900000-0000-7000-9000-' || lpad(n::text, 12, '0'), 'Group ' || n, 'group ' || n,
+        jsonb_build_object('displayName', 'Group ' || n), '\\x00', true
+      from generate_series(1, 500) n`,
+  );
   // vacuum: what waits in the pending list of the trigram index goes into it
   await database.db.stage.sql`vacuum analyze mirror_objects`;
 });
@@ -75,6 +83,32 @@ describe('rule 5: an index serves', () => {
       expect(wholeReads, nodes.join('\n')).toEqual([]);
       expect(indexes.join(), nodes.join('\n')).toMatch(/user_name.*external_id/);
     }
+  });
+
+  it('the page of a walk and its groups, with a plan for any connection: from its place on, each by a look-up', async () => {
+    const place = { tenantId: client.tenant.tenantId, connectionId: client.connectionId };
+    const plans = await explainWork(
+      database.url,
+      place.tenantId,
+      async (tx) => {
+        await tx.sql`set local enable_bitmapscan = off`;
+        await tx.sql`set local enable_sort = off`;
+        return readPage(tx, place, userModel, {
+          where: null,
+          orderBy: null,
+          afterAnchor: '01900000-0000-7000-8000-000000000100',
+          offset: 0,
+          limit: 100,
+          relations: true,
+        });
+      },
+      { isKept: true },
+    );
+    const [page, groups] = plans.map(({ nodes }) => nodes.join('\n'));
+    expect(page).toMatch(/Index Scan on mirror_objects .*anchor_pk .*\(anchor > \$/);
+    expect(page).not.toContain('Sort');
+    expect(groups).toMatch(/on mirror_edges .*\(member_anchor = /);
+    expect(groups).toMatch(/on mirror_objects .*\(anchor = /);
   });
 
   it('co through one function, whose own plan uses the trigrams', async () => {
