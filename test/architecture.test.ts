@@ -128,7 +128,6 @@ const columnless = new Map([
 const sqlTexts = new Map([
   ['src/db/embedded.ts', 'the name of the database, in the code'],
   ['src/db/roles.ts', 'the names of the database roles, in the code'],
-  ['src/db/rows.ts', 'names and types of columns, in the code of who asks'],
   ['src/db/stage.ts', 'columns and types of tables of a read, in the code'],
   ['src/db/transaction.ts', 'names of savepoints, counted'],
   ['src/schedule/queue.ts', 'statements of pg-boss'],

@@ -16,10 +16,26 @@ export function rowsOf(
   columns: Readonly<Record<string, RowColumn>>,
 ): postgres.PendingQuery<postgres.Row[]> {
   const entries = Object.entries(columns);
-  const [first, ...more] = entries.map(([, [type, values]]) => sql`${arrayText(type, values)}::${sql.unsafe(type)}[]`);
-  if (first === undefined) throw new TypeError('rows have columns');
-  const arrays = more.reduce((sum, next) => sql`${sum}, ${next}`, first);
-  return sql`unnest(${arrays}) as r(${sql.unsafe(entries.map(([name]) => `"${name}"`).join(', '))})`;
+  if (entries.length === 0) throw new TypeError('rows have columns');
+  const shape = entries.map(([name, [type]]) => `${name} ${type}`).join(',');
+  let template = templates.get(shape);
+  if (template === undefined) templates.set(shape, (template = templateOf(entries)));
+  return sql(template, ...entries.map(([, [type, values]]) => arrayText(type, values)));
+}
+
+/**
+ * By names and types of columns, all of which stand in the code: as many as there are calls. A template for each, because
+ * the driver makes an object with a promise of every part that is put together (a push had 200 of them).
+ */
+const templates = new Map<string, TemplateStringsArray>();
+
+function templateOf(entries: readonly (readonly [string, RowColumn])[]): TemplateStringsArray {
+  const names = entries.map(([name]) => `"${name}"`).join(', ');
+  const casts = entries.map(
+    ([, [type]], index) => `::${type}[]${index < entries.length - 1 ? ', ' : `) as r(${names})`}`,
+  );
+  const strings = ['unnest(', ...casts];
+  return Object.assign(strings, { raw: strings });
 }
 
 /** The text of an array (PostgreSQL manual, section 8.15.6); the driver would replace twice in each value. */

@@ -48,7 +48,7 @@ export type NewObject = Pick<
 
 /** The subject of a new object that has no link and that correlation would find nobody for. */
 export function subjectOfNew(object: NewObject, rules: ReadonlyMap<string, Rule>, correlation: Correlation): Subject {
-  const { ruleIds, ...said } = object;
+  const { ruleIds: _, ...said } = object;
   return {
     ...said,
     isAbsent: false,
