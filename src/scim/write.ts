@@ -1,6 +1,10 @@
-/** A write's transaction, tried again where Postgres chose it as the victim of a deadlock: nothing of it was saved. */
+/**
+ * A write's transaction, tried again where nothing of it was saved: Postgres chose it as the victim of a deadlock, or what
+ * the push decided was overtaken while it was written.
+ */
 import type { TenantId } from '../core/ids.ts';
 import { databaseErrorCode, type Db, type TenantTx } from '../db/db.ts';
+import { StartOver, takeWholeWay } from '../reconciliation/reconciliation.ts';
 
 const maxAttempts = 3;
 /** deadlock_detected, serialization_failure (PostgreSQL manual, appendix A). */
@@ -8,11 +12,18 @@ const retryableStates: ReadonlySet<string> = new Set(['40P01', '40001']);
 
 /** `work` computes from what it reads inside, so that a second attempt starts from the present state. */
 export async function writeTenant<T>(db: Db, tenantId: TenantId, work: (tx: TenantTx) => Promise<T>): Promise<T> {
+  let isWhole = false;
+  const attempted = (tx: TenantTx): Promise<T> => {
+    if (isWhole) takeWholeWay(tx);
+    return work(tx);
+  };
   for (let attempt = 1; ; attempt += 1) {
     try {
-      return await db.tenant(tenantId, work, { keepsPlans: true });
+      return await db.tenant(tenantId, attempted, { keepsPlans: true });
     } catch (error) {
-      if (attempt >= maxAttempts || !retryableStates.has(databaseErrorCode(error) ?? '')) throw error;
+      if (error instanceof StartOver) isWhole = true;
+      else if (!retryableStates.has(databaseErrorCode(error) ?? '')) throw error;
+      if (attempt >= maxAttempts) throw error;
     }
   }
 }

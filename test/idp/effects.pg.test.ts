@@ -1,11 +1,12 @@
 /** What a push does in the portal: the service provider on the real reconciliation. */
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
+import { newId } from '../../src/core/ids.ts';
 import { analyzeGrownTables } from '../../src/db/db.ts';
 import { watchPushedLeavers } from '../../src/reconciliation/push/leaver-watch.ts';
 import { useDatabase, type TestTenant } from '../setup/database.ts';
 import { scale } from '../setup/full.ts';
 import { startPortalServer } from './portal-server.ts';
-import type { Client, ScimServer } from './scim-server.ts';
+import type { Answer, Client, ScimServer } from './scim-server.ts';
 import { createGroup, createUser, memberIds, patchOf } from './steps.ts';
 
 vi.setConfig({ testTimeout: scale(30_000, 300_000) });
@@ -35,6 +36,12 @@ async function portalUsers(tenant: TestTenant): Promise<PortalUser[]> {
         (select count(*)::int from grants g where g.tenant_id = u.tenant_id and g.user_id = u.id) as roles
       from users u order by u.display_name`,
   );
+}
+
+async function waitingForLocks(): Promise<number> {
+  const rows = await database.db.stage.sql`
+    select 1 from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'`;
+  return rows.length;
 }
 
 const ann = { displayName: 'Ann', emails: [{ value: 'ann@x.example', type: 'work', primary: true }] };
@@ -109,6 +116,22 @@ describe('rule 16: effects of pushes', () => {
     expect(answers.filter(({ status }) => status === 201)).toHaveLength(1);
     expect(answers.filter(({ status }) => status === 409)).toHaveLength(count - 1);
     expect(await portalUsers(client.tenant)).toHaveLength(1);
+  });
+
+  it('begin anew where somebody takes the username while they are written, and find that user', async () => {
+    const client = await server.connect();
+    const username = `ann@${client.tenant.builtInDomain}`;
+    const { tenantId } = client.tenant;
+    let pushing: Promise<Answer> | undefined;
+    await database.db.tenant(tenantId, async ({ sql }) => {
+      await sql`
+        insert into users (tenant_id, id, username, username_key, display_name)
+        values (${tenantId}, ${newId()}, ${username}, ${username}, 'By hand')`;
+      pushing = client.send('POST', '/Users', { body: { userName: username, ...ann } });
+      await vi.waitFor(async () => expect(await waitingForLocks()).toBe(1));
+    });
+    expect((await pushing)?.status).toBe(201);
+    expect(await portalUsers(client.tenant)).toMatchObject([{ display_name: 'Ann', roles: 1 }]);
   });
 
   it('keep every member of a group changed at once, and give each the role of the group', async () => {

@@ -31,6 +31,8 @@ export type SubjectQuery = {
    * of others the users of their links are read, without waiting for which are linked.
    */
   readonly few?: 'new' | 'known';
+  /** Where they were just written: what `objectColumns` say of them. */
+  readonly objects?: Promise<readonly ObjectRow[]>;
 };
 
 /** Which roles the objects should give, and by which rules. */
@@ -64,7 +66,8 @@ export function subjectOfNew(object: NewObject, rules: ReadonlyMap<string, Rule>
   };
 }
 
-type ObjectRow = {
+/** One row of `objectColumns`. */
+export type ObjectRow = {
   anchor: string;
   name: string | null;
   objectVersion: number;
@@ -159,7 +162,7 @@ async function selectObjectsWithMatches(
       anchors,
     });
   const [objects, soughtForAll] = await Promise.all([
-    selectObjects(tx, query),
+    query.objects ?? selectObjects(tx, query),
     query.few === 'new' ? seek(query.anchors) : null,
   ]);
   // whom a person wants as a user of its own is nobody's match: nothing of the candidate may flow into it
@@ -181,12 +184,17 @@ function onlyCandidate(candidates: readonly Candidate[] | undefined): UserId | n
   return candidates?.length === 1 ? (candidates[0]?.userId ?? null) : null;
 }
 
-async function selectObjects(tx: TenantTx, query: SubjectQuery): Promise<ObjectRow[]> {
-  return tx.sql<ObjectRow[]>`
-    select m.anchor, m.display_name as name, m.version::int as "objectVersion", m.is_active as "isActive", m.is_in_scope as "isInScope",
+/** Of a mirror object `m` and its link `l`, where it has one. */
+export function objectColumns(tx: TenantTx): PendingQuery<Row[]> {
+  return tx.sql`m.anchor, m.display_name as name, m.version::int as "objectVersion", m.is_active as "isActive", m.is_in_scope as "isInScope",
       m.absent_since is not null as "isAbsent", m.deleted_at is not null as "isDeleted", m.problem, m.rule_ids as "ruleIds", m.mapped,
       l.state as "linkState", l.matched_by as "matchedBy", l.applied, l.user_id as "userId",
-      l.resolved, l.leaving_since as "leavingSince", l.ended_at as "endedAt"
+      l.resolved, l.leaving_since as "leavingSince", l.ended_at as "endedAt"`;
+}
+
+async function selectObjects(tx: TenantTx, query: SubjectQuery): Promise<ObjectRow[]> {
+  return tx.sql<ObjectRow[]>`
+    select ${objectColumns(tx)}
     from mirror_objects m
     left join links l on l.tenant_id = m.tenant_id and l.connection_id = m.connection_id and l.anchor = m.anchor
     where m.tenant_id = ${tx.tenantId} and m.connection_id = ${query.connectionId} and m.kind = 'user'

@@ -1,4 +1,4 @@
-/** The short way of a push, alone: where the world is not as it was decided, it does nothing, and says so. */
+/** The short way of a push, alone: where the world is not as it was decided, it gives up and says so. */
 import { describe, expect, test } from 'vitest';
 import { createEngine, type Engine } from '../../../test/fakes/engine.ts';
 import { useDatabase } from '../../../test/setup/database.ts';
@@ -8,6 +8,7 @@ import { openConnection } from '../connections/connections.ts';
 import { decisionContext } from '../plan/decision-context.ts';
 import { applyAtOnce } from './apply-at-once.ts';
 import { decideNow } from './decide-now.ts';
+import { StartOver } from './whole-way.ts';
 
 const database = useDatabase();
 const requestId = '00000000-0000-7000-8000-000000000001';
@@ -48,7 +49,7 @@ async function createProvider(said: { readonly isThere: boolean }): Promise<Prov
   return { ...engine, scimId, username: userName };
 }
 
-/** Decides, lets `meanwhile` happen, and goes the short way. */
+/** Decides, lets `meanwhile` happen in a transaction of its own, and goes the short way. */
 function pushAfter(provider: Provider, meanwhile: (tx: TenantTx) => Promise<unknown>): Promise<boolean> {
   const { tenantId, scimId: connectionId } = provider;
   return database.db.tenant(tenantId, async (tx) => {
@@ -56,19 +57,14 @@ function pushAfter(provider: Provider, meanwhile: (tx: TenantTx) => Promise<unkn
     const context = await decisionContext(tx, connection, { connectors: new Map() });
     const { decided } = await decideNow(tx, connection, context, ['ann']);
     expect(decided).toHaveLength(1);
-    await meanwhile(tx);
+    await database.db.tenant(tenantId, meanwhile);
     const runId = newId<RunId>();
-    return applyAtOnce(
-      tx,
-      { runId, connectionId, requestIdOf: () => requestId, isKept: true, areNew: false },
-      decided,
-      ['ann'],
-      async () => {
-        await tx.sql`
+    const scope = { runId, connectionId, requestIdOf: () => requestId, areNew: false };
+    return applyAtOnce(tx, scope, decided, ['ann'], async () => {
+      await tx.sql`
         insert into runs (tenant_id, id, connection_id, connection_version, kind, mode, status, requested_by)
         values (${tenantId}, ${runId}, ${connectionId}, 1, 'push', 'auto', 'succeeded', 'push')`;
-      },
-    );
+    });
   });
 }
 
@@ -86,27 +82,27 @@ describe('a push on its short way', () => {
     expect(await names(provider)).toEqual(['Ann B']);
   });
 
-  test('does nothing where the user was changed meanwhile', async () => {
+  test('starts over where the user was changed meanwhile, and nothing is saved', async () => {
     const provider = await createProvider({ isThere: true });
-    const isDone = await pushAfter(
+    const pushing = pushAfter(
       provider,
       (tx) => tx.sql`update users set version = version + 1, last_run_id = null where tenant_id = ${tx.tenantId}`,
     );
-    expect(isDone).toBe(false);
+    await expect(pushing).rejects.toThrow(StartOver);
     expect(await names(provider)).toEqual(['Ann']);
     expect(await rowsOfPushes(provider)).toEqual([]);
   });
 
-  test('does nothing where the username was taken meanwhile', async () => {
+  test('starts over where the username was taken meanwhile, and nothing is saved', async () => {
     const provider = await createProvider({ isThere: false });
     const { tenantId, username } = provider;
-    const isDone = await pushAfter(
+    const pushing = pushAfter(
       provider,
       (tx) => tx.sql`
         insert into users (tenant_id, id, username, username_key, display_name)
         values (${tenantId}, ${newId()}, ${username}, ${username}, 'Other')`,
     );
-    expect(isDone).toBe(false);
+    await expect(pushing).rejects.toThrow(StartOver);
     expect(await names(provider)).toEqual(['Other']);
     expect(await rowsOfPushes(provider)).toEqual([]);
   });

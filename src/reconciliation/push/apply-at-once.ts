@@ -2,7 +2,7 @@
  * The short way of a push whose changes only add: a new user, new values, an unprivileged role. Everything is known
  * once it is decided, so the rows are written down as applied and their effects follow in the same packet, without
  * reading anything back. Whatever turns out otherwise (somebody else has the username, the user changed meanwhile)
- * takes all of it back, and the push goes the whole way.
+ * gives up the transaction, and the push goes the whole way in another one.
  */
 import { addFirstRuleGrants, addRuleGrants } from '../../access/access.ts';
 import type { RunId, UserId } from '../../core/ids.ts';
@@ -15,19 +15,16 @@ import { settlePushed, writeLinks, type LinkScope } from '../apply/links.ts';
 import { insertApplied, toNewChanges, type NewChange } from '../plan/changes.ts';
 import { allSent } from './all-sent.ts';
 import type { Decided } from './decide-now.ts';
+import { StartOver } from './whole-way.ts';
 
 const additions: ReadonlySet<ChangeOp> = new Set(['create', 'update', 'key', 'link', 'grant', 'quota_home']);
 const valueOps = ['create', 'update', 'key'] as const;
 
-class OtherThanDecided extends Error {}
-
-/** False: nothing was done. */
+/** False: it is not that kind of push, and nothing was done. Throws StartOver where the world is not as it was decided. */
 export async function applyAtOnce(
   tx: TenantTx,
   scope: LinkScope & {
     readonly requestIdOf: (anchor: string) => string;
-    /** False where the caller gives up the whole transaction when nothing can be done. */
-    readonly isKept: boolean;
     /** All objects were made by this transaction: nothing stood beside them before. */
     readonly areNew: boolean;
   },
@@ -48,28 +45,25 @@ export async function applyAtOnce(
   );
   const isOwnWrite = ({ anchor }: NewChange) => resolved.has(anchor) || !settled.has(anchor);
   try {
-    const work = async (): Promise<void> => {
-      await allSent([
-        prepare(),
-        insertApplied(tx, { ...scope, requestId: null }, rows),
-        ...valueOps.map((op) => writeValues(tx, scope, op, rows)),
-        writeLinks(tx, scope, 'create', linked(rows, 'create'), true),
-        writeLinks(tx, scope, 'link', linked(rows, 'link')),
-        ...(['update', 'key'] as const).map((op) => writeLinks(tx, scope, op, linked(rows, op).filter(isOwnWrite))),
-        moveHomes(tx, scope.runId, rows),
-        giveRoles(tx, scope.runId, rows, new Set(linked(rows, 'create').map((row) => row.userId))),
-        settlePushed(
-          tx,
-          scope.connectionId,
-          settling.filter((anchor) => !created.has(anchor)),
-        ),
-      ]);
-    };
-    await (scope.isKept ? tx.sql.savepoint(work) : work());
+    await allSent([
+      prepare(),
+      insertApplied(tx, { ...scope, requestId: null }, rows),
+      ...valueOps.map((op) => writeValues(tx, scope, op, rows)),
+      writeLinks(tx, scope, 'create', linked(rows, 'create'), true),
+      writeLinks(tx, scope, 'link', linked(rows, 'link')),
+      ...(['update', 'key'] as const).map((op) => writeLinks(tx, scope, op, linked(rows, op).filter(isOwnWrite))),
+      moveHomes(tx, scope.runId, rows),
+      giveRoles(tx, scope.runId, rows, new Set(linked(rows, 'create').map((row) => row.userId))),
+      settlePushed(
+        tx,
+        scope.connectionId,
+        settling.filter((anchor) => !created.has(anchor)),
+      ),
+    ]);
     return true;
   } catch (error) {
-    const isConstraint = databaseErrorCode(error)?.startsWith('23') === true;
-    if (isConstraint || error instanceof OtherThanDecided) return false;
+    // named by its words alone: as a cause, the caller would take it for a failure of its own
+    if (databaseErrorCode(error)?.startsWith('23') === true) throw new StartOver(String(error));
     throw error;
   }
 }
@@ -83,7 +77,7 @@ function linked(rows: readonly NewChange[], op: ChangeOp) {
 }
 
 function mustBeAll(done: readonly number[], wanted: readonly unknown[]): void {
-  if (done.length !== wanted.length) throw new OtherThanDecided('The user changed meanwhile.');
+  if (done.length !== wanted.length) throw new StartOver('The user changed meanwhile.');
 }
 
 async function writeValues(

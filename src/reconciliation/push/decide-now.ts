@@ -10,7 +10,7 @@ import { textKey } from '../../core/text-keys.ts';
 import type { TenantTx } from '../../db/db.ts';
 import type { OpenConnection } from '../connections/connections.ts';
 import { insertChanges, toNewChanges, type NewChange } from '../plan/changes.ts';
-import { loadSubjects, wantedOfAnchors, type Wanted } from '../plan/subjects.ts';
+import { loadSubjects, wantedOfAnchors, type SubjectQuery, type Wanted } from '../plan/subjects.ts';
 import { allSent } from './all-sent.ts';
 
 export type Decided = { readonly subject: Subject; readonly drafts: readonly Draft[] };
@@ -32,10 +32,12 @@ export async function decideNow(
   {
     newUsernames,
     wanted = wantedOfAnchors(tx, context.connectionId, anchors),
+    objects,
   }: {
     /** Of new objects: the usernames they ask for. Who has them and whom correlation finds is then read along. */
     readonly newUsernames?: readonly string[];
     readonly wanted?: Wanted | Promise<Wanted>;
+    readonly objects?: NonNullable<SubjectQuery['objects']> | undefined;
   } = {},
 ): Promise<DecidedNow> {
   const [subjects, owners] = await allSent([
@@ -46,6 +48,7 @@ export async function decideNow(
       correlation: connection.policy.correlation,
       provenDomains: [...context.provenDomains],
       few: newUsernames === undefined ? 'known' : 'new',
+      ...(objects === undefined ? {} : { objects }),
     }),
     selectOwners(tx, newUsernames ?? []),
   ]);

@@ -4,7 +4,7 @@ import { textKey } from '../../core/text-keys.ts';
 import type { TenantTx } from '../../db/db.ts';
 import { keysOf } from '../mirror/mirror-keys.ts';
 import { jsonText } from '../mirror/stage.ts';
-import type { NewObject } from '../plan/subjects.ts';
+import { objectColumns, type NewObject, type ObjectRow } from '../plan/subjects.ts';
 import type { OpenPush } from './open-push.ts';
 import type { Expectation, PushedUser, Written } from './push-types.ts';
 
@@ -35,6 +35,13 @@ export function contentOf(opened: OpenPush, user: PushedUser) {
   };
 }
 
+/** Users whose objects are being written in this transaction: all of them new, or all known. */
+export type PushedUsers = {
+  readonly areNew: boolean;
+  readonly contents: readonly UserContent[];
+  readonly mirrored: Promise<Mirrored>;
+};
+
 export type MirrorWrite = { readonly content: UserContent; readonly expect: Expectation };
 
 type Row = Written & { readonly anchor: string };
@@ -49,6 +56,8 @@ export type Mirrored = {
   readonly written: ReadonlyMap<string, Written>;
   /** Those of them that are new. */
   readonly created: readonly NewObject[];
+  /** The others, in order of anchors. */
+  readonly changed: readonly ObjectRow[];
 };
 
 export async function writeMirrorUsers(
@@ -78,6 +87,7 @@ export async function writeMirrorUsers(
         ruleIds,
       }),
     ),
+    changed: updated.toSorted((a, b) => (a.anchor < b.anchor ? -1 : 1)),
   };
 }
 
@@ -111,9 +121,13 @@ async function insertUsers(tx: TenantTx, { context }: OpenPush, writes: readonly
 }
 
 /** The version grows only when the content does: an equal PUT is no change. */
-async function updateUsers(tx: TenantTx, { context }: OpenPush, writes: readonly MirrorWrite[]): Promise<Row[]> {
+async function updateUsers(
+  tx: TenantTx,
+  { context }: OpenPush,
+  writes: readonly MirrorWrite[],
+): Promise<(Row & ObjectRow)[]> {
   if (writes.length === 0) return [];
-  return tx.sql<Row[]>`
+  return tx.sql<(Row & ObjectRow)[]>`
     update mirror_objects m set user_name_key = r.user_name_key, external_id = r.external_id, email_key = r.email_key,
       employee_id_key = r.employee_id_key, display_name = r.display_name, display_name_key = r.display_name_key, locator = r.locator,
       source = r.source::jsonb, mapped = r.mapped::jsonb, rule_ids = r.rule_ids, is_active = r.is_active, is_in_scope = r.is_in_scope,
@@ -121,8 +135,12 @@ async function updateUsers(tx: TenantTx, { context }: OpenPush, writes: readonly
       version = m.version + case when m.content_hash = decode(r.hash, 'hex') then 0 else 1 end,
       updated_at = case when m.content_hash = decode(r.hash, 'hex') then m.updated_at else now() end
     from jsonb_to_recordset(${payloadOf(writes)}::jsonb) as ${columns(tx)}
+    left join lateral (
+      select * from links l
+      where l.tenant_id = ${tx.tenantId} and l.connection_id = ${context.connectionId} and l.anchor = r.anchor collate "C"
+      limit 1) l on true
     where m.tenant_id = ${tx.tenantId} and m.connection_id = ${context.connectionId} and m.kind = 'user'
       and m.anchor = any(${writes.map(({ content }) => content.anchor)}) and m.anchor = r.anchor
       and m.deleted_at is null and m.version = r.version
-    returning m.anchor, m.version::int as version, m.created_at as "createdAt", m.updated_at as "updatedAt"`;
+    returning m.version::int as version, m.created_at as "createdAt", m.updated_at as "updatedAt", ${objectColumns(tx)}`;
 }

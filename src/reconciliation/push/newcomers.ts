@@ -8,20 +8,14 @@ import type { TenantTx } from '../../db/db.ts';
 import { mayBeKnown } from '../plan/candidates.ts';
 import { subjectOfNew } from '../plan/subjects.ts';
 import { allSent } from './all-sent.ts';
-import type { Mirrored, UserContent } from './mirror-users.ts';
+import type { PushedUsers, UserContent } from './mirror-users.ts';
 import type { OpenPush } from './open-push.ts';
-
-export type Newcomers = {
-  readonly contents: readonly UserContent[];
-  /** Under way in the same transaction. */
-  readonly mirrored: Promise<Mirrored>;
-};
 
 /** In the order in which they were inserted; null where one of them may be known, and all have to be looked up. */
 export async function subjectsOfNewcomers(
   tx: TenantTx,
   { connection, context: { connectionId }, rules, hasGroupRules }: OpenPush,
-  { contents, mirrored }: Newcomers,
+  { contents, mirrored }: PushedUsers,
 ): Promise<readonly Subject[] | null> {
   const { correlation } = connection.policy;
   const usernames = contents.flatMap(({ usernameKey }) => usernameKey ?? []);

@@ -22,8 +22,8 @@ export async function writeUser(
   const content = contentOf(opened, user);
   try {
     const mirrored = writeMirrorUsers(tx, opened, [{ content, expect }]);
-    const settling = expect === 'new' ? { newcomers: { contents: [content], mirrored } } : {};
-    const [{ written }] = await allSent([mirrored, settle(tx, opened, [user.anchor], settling)]);
+    const pushed = { areNew: expect === 'new', contents: [content], mirrored };
+    const [{ written }] = await allSent([mirrored, settle(tx, opened, [user.anchor], { pushed })]);
     const row = written.get(user.anchor);
     if (row !== undefined) return row;
   } catch (cause) {
@@ -53,7 +53,8 @@ export async function writeUsers(
   const requestIds = new Map(pushes.map(({ user, requestId }) => [user.anchor, requestId]));
   const areNew = pushes.every(({ expect }) => expect === 'new');
   const mirrored = writeMirrorUsers(tx, opened, writes);
-  const settling = areNew ? { newcomers: { contents, mirrored }, requestIds } : { requestIds };
+  const isOneKind = areNew || pushes.every(({ expect }) => expect !== 'new');
+  const settling = { requestIds, pushed: isOneKind ? { areNew, contents, mirrored } : undefined };
   const [{ written }] = await allSent([mirrored, settle(tx, opened, [...requestIds.keys()], settling)]);
   return contents.map(({ anchor }) => written.get(anchor) ?? null);
 }

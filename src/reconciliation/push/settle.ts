@@ -8,16 +8,18 @@ import { markLeaving } from '../plan/leavers.ts';
 import { queueObjectRun } from '../run/object-runs.ts';
 import { applyAtOnce } from './apply-at-once.ts';
 import { decideNow, decideSubjects, insertDecided, type Decided, type DecidedNow } from './decide-now.ts';
-import { subjectsOfNewcomers, type Newcomers } from './newcomers.ts';
+import { subjectsOfNewcomers } from './newcomers.ts';
+import type { PushedUsers } from './mirror-users.ts';
 import { NotTogether } from './not-together.ts';
 import type { OpenPush } from './open-push.ts';
+import { takesWholeWay } from './whole-way.ts';
 
 /** More affected users than this and the effects leave the request (scim.md rule 16). */
 const inRequestUsers = 500;
 
 export type Settling = {
-  /** Of new objects. */
-  readonly newcomers?: Newcomers;
+  /** Of users whose objects are written meanwhile. */
+  readonly pushed?: PushedUsers | undefined;
   /** Of several pushes that came together: the request of each. They only go together when they only add. */
   readonly requestIds?: ReadonlyMap<string, string>;
 };
@@ -27,22 +29,22 @@ export async function settle(
   tx: TenantTx,
   opened: OpenPush,
   anchors: readonly string[],
-  { newcomers, requestIds }: Settling = {},
+  { pushed, requestIds }: Settling = {},
 ): Promise<void> {
   const { connection, context } = opened;
   if (anchors.length === 0 || connection.connection.status !== 'active') return;
   if (anchors.length > inRequestUsers) return queueObjectRun(tx, context.connectionId, connection.row.version);
   const { decision } = opened;
   if (decision.leaver.graceDays > 0) await markLeaving(tx, context.connectionId, decision.leaver.graceDays, anchors);
-  const { subjects, decided, waiting, areNew } = await decide(tx, opened, anchors, newcomers);
+  const { subjects, decided, waiting, areNew } = await decide(tx, opened, anchors, pushed);
   if (requestIds !== undefined) mustBeApart(decided);
   const standing = subjects.flatMap(({ anchor }) => (waiting.has(anchor) ? [] : [anchor]));
   if (decided.length === 0) return settlePushed(tx, context.connectionId, standing);
   const { id: runId, isThere } = opened.standingRun;
   const requestIdOf = (anchor: string) => requestIds?.get(anchor) ?? context.requestId;
-  const scope = { runId, connectionId: context.connectionId, requestIdOf, isKept: requestIds === undefined, areNew };
+  const scope = { runId, connectionId: context.connectionId, requestIdOf, areNew };
   const prepare = async () => (isThere ? undefined : insertStandingRun(tx, connection, runId));
-  if (await applyAtOnce(tx, scope, decided, standing, prepare)) return;
+  if (!takesWholeWay(tx) && (await applyAtOnce(tx, scope, decided, standing, prepare))) return;
   if (requestIds !== undefined) throw new NotTogether('One of them does more than add.');
   await prepare();
   const open = await applyDecided(tx, opened, runId, decided);
@@ -57,18 +59,22 @@ async function decide(
   tx: TenantTx,
   opened: OpenPush,
   anchors: readonly string[],
-  newcomers: Newcomers | undefined,
+  pushed: PushedUsers | undefined,
 ): Promise<DecidedNow & { readonly areNew: boolean }> {
   const { connection, decision } = opened;
-  const asked = newcomers?.contents.flatMap(({ usernameKey }) => usernameKey ?? []);
-  const subjects = newcomers === undefined ? null : await subjectsOfNewcomers(tx, opened, newcomers);
-  if (subjects !== null) {
-    const decided = await decideSubjects(tx, decision, subjects, { owners: new Map(), asked: new Set(asked) });
-    return { ...decided, areNew: true };
-  }
   const wanted = opened.hasGroupRules ? {} : { wanted: { desired: null, rules: opened.rules } };
-  const names = asked === undefined ? {} : { newUsernames: asked };
-  return { ...(await decideNow(tx, connection, decision, anchors, { ...wanted, ...names })), areNew: false };
+  if (pushed?.areNew !== true) {
+    // who may be leaving was marked after the links were read beside the objects
+    const objects = decision.leaver.graceDays > 0 ? undefined : pushed?.mirrored.then(({ changed }) => changed);
+    return { ...(await decideNow(tx, connection, decision, anchors, { ...wanted, objects })), areNew: false };
+  }
+  const newUsernames = pushed.contents.flatMap(({ usernameKey }) => usernameKey ?? []);
+  const subjects = await subjectsOfNewcomers(tx, opened, pushed);
+  if (subjects === null) {
+    return { ...(await decideNow(tx, connection, decision, anchors, { ...wanted, newUsernames })), areNew: false };
+  }
+  const decided = await decideSubjects(tx, decision, subjects, { owners: new Map(), asked: new Set(newUsernames) });
+  return { ...decided, areNew: true };
 }
 
 /** One user found for two of them: the second is decided when the first has been written. */
