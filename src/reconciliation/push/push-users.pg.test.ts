@@ -13,7 +13,10 @@ type Provider = Engine & {
   /** The group "waiting" with these members, whether they are there or not. */
   gather(anchors: readonly string[]): Promise<void>;
   write(users: readonly PushedUser[], expect?: UserPush['expect']): Promise<(Written | null)[]>;
+  readonly connectionId: ConnectionId;
   objects(): Promise<string[]>;
+  /** The organization that the change row of the user's role names. */
+  organizationOf(name: string): Promise<string>;
 };
 
 async function createProvider(roles: readonly unknown[] = [{ everyone: 'user' }]): Promise<Provider> {
@@ -56,6 +59,15 @@ async function createProvider(roles: readonly unknown[] = [{ everyone: 'user' }]
           users.map((user) => ({ requestId: newId(), user, expect })),
         ),
       ),
+    connectionId,
+    organizationOf: async (name) => {
+      const rows = await database.db.tenant(
+        tenantId,
+        ({ sql }) => sql<{ name: string }[]>`
+          select after ->> 'organization' as name from changes where subject = ${name} and op = 'grant'`,
+      );
+      return rows.map((row) => row.name).join();
+    },
     objects: async () => {
       const rows = await database.db.tenant(
         tenantId,
@@ -87,6 +99,31 @@ describe('users that are pushed together', () => {
     expect(users.map(({ name, roles }) => [name, roles.length])).toEqual([
       ['ann', 1],
       ['bob', 0],
+    ]);
+  });
+
+  test('are decided by what connection, rules and organizations say now', async () => {
+    const provider = await createProvider([{ everyone: 'user' }]);
+    const { tenantId, reconciliation, connectionId, tenant } = provider;
+    await provider.write([provider.user('ann')]);
+    await database.db.tenant(
+      tenantId,
+      ({ sql }) => sql`update organizations set name = 'Renamed' where id = ${tenantId}`,
+    );
+    await provider.write([provider.user('bob')]);
+    expect(await provider.organizationOf('bob')).toBe('Renamed');
+    await reconciliation.updateConnection('test', tenantId, connectionId, {
+      name: 'Okta',
+      kind: 'scim',
+      organization: tenant.slug,
+      roles: [],
+    });
+    await provider.write([provider.user('cleo')]);
+    const users = await provider.users();
+    expect(users.map(({ name, roles }) => [name, roles.length]).toSorted()).toEqual([
+      ['ann', 1],
+      ['bob', 1],
+      ['cleo', 0],
     ]);
   });
 
