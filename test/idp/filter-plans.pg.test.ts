@@ -1,5 +1,6 @@
 /** Rule 5: filters that an index serves under row-level security, and that they find what they found without. */
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import type { TenantTx } from '../../src/db/db.ts';
 import { filterSql } from '../../src/scim/filter-sql.ts';
 import { parseFilter } from '../../src/scim/filter.ts';
 import { userModel, type ResourceModel } from '../../src/scim/schema-model.ts';
@@ -37,13 +38,19 @@ beforeAll(async () => {
         jsonb_build_object('displayName', 'Group ' || n), '\\x00', true
       from generate_series(1, 500) n`,
   );
+  // as many connections as make the planner take one for a single object
+  const others = await Promise.all(Array.from({ length: 100 }, () => server.connect()));
+  await database.db.stage.sql`
+    insert into mirror_objects (tenant_id, connection_id, kind, anchor, user_name_key, external_id, display_name_key, source, content_hash, is_pushed)
+    select o.tenant_id, o.id, 'user', '01900000-0000-7000-8000-000000000001', 'one@x', 'one', 'one', '{}', '\\x00', true
+    from connections o where o.id = any(${others.map(({ connectionId: id }) => id)})`;
   // vacuum: what waits in the pending list of the trigram index goes into it
   await database.db.stage.sql`vacuum analyze mirror_objects`;
 });
 afterAll(() => server.close());
 
-async function plansOf(model: ResourceModel, filter: string) {
-  return explainWork(database.url, client.tenant.tenantId, (tx) =>
+async function plansOf(model: ResourceModel, filter: string, options: { readonly isKept?: boolean } = {}) {
+  const read = (tx: TenantTx) =>
     readPage(tx, { tenantId: client.tenant.tenantId, connectionId: client.connectionId }, model, {
       where: filterSql(tx.sql, model, parseFilter(model, filter), client.connectionId),
       orderBy: null,
@@ -51,8 +58,8 @@ async function plansOf(model: ResourceModel, filter: string) {
       offset: 0,
       limit: 100,
       relations: false,
-    }),
-  );
+    });
+  return explainWork(database.url, client.tenant.tenantId, read, options);
 }
 
 describe('rule 5: an index serves', () => {
@@ -71,6 +78,16 @@ describe('rule 5: an index serves', () => {
       expect(wholeReads, nodes.join('\n')).toEqual([]);
       expect(indexes.join(), nodes.join('\n')).toContain(index);
     }
+  });
+
+  it.each<[string, string]>([
+    ['userName eq "USER77@x"', 'user_name'],
+    ['externalId eq "E77"', 'external_id'],
+    ['id eq "01900000-0000-7000-8000-000000000077"', 'anchor_pk'],
+    ['displayName eq "User 77"', 'display_name_key'],
+  ])('%s with a plan that is kept for any connection, among many small ones', async (filter, index) => {
+    const [plan] = await plansOf(userModel, filter, { isKept: true });
+    expect(plan?.indexes.join(), plan?.nodes.join('\n')).toContain(index);
   });
 
   it('the look-up of who has a userName or an externalId, for the sentence of a 409', async () => {

@@ -148,13 +148,14 @@ function foundAmongGone({ sql, tenantId }: TenantTx, query: CandidateQuery, rule
       where m.tenant_id = ${tenantId} and m.connection_id = ${query.connectionId} and m.kind = 'user'
         and m.anchor = a.anchor collate "C" and m.is_pushed limit 1) m
     cross join lateral (
-      select l.user_id from mirror_objects t
+      select l.user_id from (
+        select t.anchor, t.deleted_at from mirror_objects t
+        where t.tenant_id = ${tenantId} and t.connection_id = ${query.connectionId} and t.kind = 'user' and t.is_pushed
+          and t.deleted_at is not null and ${column('t')} = m.key offset 0) t
       cross join lateral (
         select l.user_id from links l
         where l.tenant_id = ${tenantId} and l.connection_id = ${query.connectionId} and l.anchor = t.anchor
           and l.user_id is not null limit 1) l
-      where t.tenant_id = ${tenantId} and t.connection_id = ${query.connectionId} and t.kind = 'user' and t.is_pushed
-        and t.deleted_at is not null and ${column('t')} = m.key
       order by t.deleted_at desc limit 1) gone
     cross join lateral (
       select u.id from users u
