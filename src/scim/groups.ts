@@ -120,8 +120,10 @@ async function changeGroup(
   compute: (before: JsonObject) => Wish,
 ): Promise<string> {
   const { context } = request;
+  const reading = readObject(tx, context, groupModel, request.id, { relations: false, lock: true });
+  // behind the lock, however long it is waited for
   pushes.begin(tx, context);
-  const before = await readObject(tx, context, groupModel, request.id, { relations: false, lock: true });
+  const before = await reading;
   checkIfMatch(request, before.version);
   const { document, members } = compute(before.resource);
   if (!sameJson(before.resource, document)) {

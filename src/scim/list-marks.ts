@@ -60,7 +60,7 @@ async function readMarks(tx: TenantTx, place: Place, model: ResourceModel, posit
     where m.tenant_id = ${tenantId} and m.connection_id = ${connectionId} and m.kind = ${model.kind}`;
   if (row === undefined) return null;
   // a statement of its own: with the cutoff as a value the planner knows that few rows lie behind it, and that an
-  // index finds them; taken from the row above, it would expect a third of all and read the table
+  // index finds them (a walk tells it so); taken from the row above, it would expect a third of all and read the table
   const [since] = await tx.sql<Pick<Marks, 'created' | 'removed'>[]>`
     select (${createdSql(tx, place, model, row.cutoffAnchor)}) as created, (${removedSql(tx, place, model, row, '')}) as removed`;
   return { ...row, created: since?.created ?? 0, removed: since?.removed ?? 0 };

@@ -123,9 +123,11 @@ function changeAlone({ db, pushes }: Resources, wish: UserChange): Promise<Store
   const { request, projection, name } = wish;
   const { context } = request;
   return writeTenant(db, context.tenantId, async (tx) => {
-    pushes.begin(tx, context);
     const relations = shows(projection, 'groups');
-    const before = await readObject(tx, context, userModel, request.id, { relations, lock: true });
+    const reading = readObject(tx, context, userModel, request.id, { relations, lock: true });
+    // behind the lock, however long it is waited for
+    pushes.begin(tx, context);
+    const before = await reading;
     const document = documentOf(wish, before);
     if (document === null) return show(tx, wish, before);
     const pushed = toPushedUser(before.anchor, document);
@@ -154,8 +156,9 @@ async function changeAll(
   return db.tenant(
     context.tenantId,
     async (tx) => {
+      const preparing = prepareAll(tx, wishes);
       pushes.begin(tx, context);
-      const prepared = await prepareAll(tx, wishes);
+      const prepared = await preparing;
       const writing = prepared.flatMap((one) => ('wish' in one && one.document !== null ? [one] : []));
       const rows = await pushes.writeUsers(
         tx,

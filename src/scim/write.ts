@@ -13,17 +13,19 @@ const retryableStates: ReadonlySet<string> = new Set(['40P01', '40001']);
 /** `work` computes from what it reads inside, so that a second attempt starts from the present state. */
 export async function writeTenant<T>(db: Db, tenantId: TenantId, work: (tx: TenantTx) => Promise<T>): Promise<T> {
   let isWhole = false;
+  let attempt = 1;
   const attempted = (tx: TenantTx): Promise<T> => {
     if (isWhole) takeWholeWay(tx);
     return work(tx);
   };
-  for (let attempt = 1; ; attempt += 1) {
+  for (;;) {
     try {
       return await db.tenant(tenantId, attempted, { keepsPlans: true });
     } catch (error) {
-      if (error instanceof StartOver) isWhole = true;
-      else if (!retryableStates.has(databaseErrorCode(error) ?? '')) throw error;
-      if (attempt >= maxAttempts) throw error;
+      // once, and then there is nothing left to overtake: it is no attempt that failed
+      if (error instanceof StartOver && !isWhole) isWhole = true;
+      else if (attempt < maxAttempts && retryableStates.has(databaseErrorCode(error) ?? '')) attempt += 1;
+      else throw error;
     }
   }
 }

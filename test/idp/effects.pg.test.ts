@@ -134,6 +134,16 @@ describe('rule 16: effects of pushes', () => {
     expect(await portalUsers(client.tenant)).toMatchObject([{ display_name: 'Ann', roles: 1 }]);
   });
 
+  it('give the members of a group their role when it gets the name that a mapping waits for', async () => {
+    const client = await withGroups.connect();
+    const id = await createUser(client, 'ann', ann);
+    const group = await createGroup(client, 'Some', [id]);
+    expect((await portalUsers(client.tenant)).map(({ roles }) => roles)).toEqual([0]);
+    const rename = { op: 'replace', path: 'displayName', value: 'All' };
+    expect((await client.send('PATCH', `/Groups/${group}`, patchOf(rename))).status).toBe(204);
+    expect((await portalUsers(client.tenant)).map(({ roles }) => roles)).toEqual([1]);
+  });
+
   it('keep every member of a group changed at once, and give each the role of the group', async () => {
     const client = await withGroups.connect();
     const users: string[] = [];

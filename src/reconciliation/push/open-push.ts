@@ -85,19 +85,16 @@ export function createOpenPush(deps: ConnectionsDeps): Opener {
 
 type Stamp = { readonly stamp: string; readonly now: string; readonly standingRun: OpenPush['standingRun'] };
 
-/**
- * `xmin` names the transaction that wrote a row last. Whatever is written later has a greater one, so of as many rows as
- * before the sum is greater as soon as any was written, and no change can be missed.
- */
+/** `xmin` names the transaction that wrote a row last: a change of any row changes its hash, and with it the sum. */
 async function readStamp(tx: TenantTx, context: PushContext): Promise<Stamp> {
   const id = standingRunId(context);
   const [row] = await tx.sql<{ stamp: string; now: string; isThere: boolean }[]>`
       select now() as now, concat_ws(';', ${tx.tenantId}::text,
-        (select concat_ws(',', count(*), sum(c.xmin::text::bigint)) from connections c where c.tenant_id = ${tx.tenantId}),
-        (select concat_ws(',', count(*), sum(r.xmin::text::bigint), sum((
-            select o.xmin::text::bigint from organizations o where o.tenant_id = r.tenant_id and o.id = r.organization_id)))
+        (select concat_ws(',', count(*), sum(hashtextextended(c.id || '/' || c.xmin::text, 0)::numeric)) from connections c where c.tenant_id = ${tx.tenantId}),
+        (select concat_ws(',', count(*), sum(hashtextextended(concat_ws('/', r.id, r.xmin::text, (
+            select o.xmin::text from organizations o where o.tenant_id = r.tenant_id and o.id = r.organization_id)), 0)::numeric))
           from role_mappings r where r.tenant_id = ${tx.tenantId} and r.connection_id = ${context.connectionId}),
-        (select concat_ws(',', count(*), sum(d.xmin::text::bigint)) from domains d where d.tenant_id = ${tx.tenantId}),
+        (select concat_ws(',', count(*), sum(hashtextextended(d.name || '/' || d.xmin::text, 0)::numeric)) from domains d where d.tenant_id = ${tx.tenantId}),
         (select o.xmin::text from organizations o where o.tenant_id = ${tx.tenantId}
           and o.id = (select organization_id from connections where tenant_id = ${tx.tenantId} and id = ${context.connectionId}))) as stamp,
         exists (select 1 from runs where tenant_id = ${tx.tenantId} and id = ${id}) as "isThere"`;

@@ -10,10 +10,10 @@ import type { ObjectKind } from '../../core/vocabulary.ts';
 import { databaseErrorCode } from '../../db/db.ts';
 import type { TenantTx } from '../../db/db.ts';
 import type { ConnectionsDeps } from '../connections/connections.ts';
-import { createOpenPush, type OpenPush } from './open-push.ts';
+import { createOpenPush, type Opener, type OpenPush } from './open-push.ts';
 import { pinGroupNames } from '../mirror/mirror.ts';
 import { membersBelow, writeEdges } from './push-members.ts';
-import type { Expectation, PushedGroup, Pushes, Written } from './push-types.ts';
+import type { Expectation, PushContext, PushedGroup, Pushes, Written } from './push-types.ts';
 import { writeUser, writeUsers } from './push-users.ts';
 import { settle } from './settle.ts';
 import { jsonText } from '../mirror/stage.ts';
@@ -24,7 +24,7 @@ export function createPushes(deps: ConnectionsDeps): Pushes {
     begin: (tx, context) => open.begin(tx, context),
     writeUsers: async (tx, context, users) => writeUsers(tx, await open.open(tx, context), users),
     writeUser: async (tx, context, user, expect) => writeUser(tx, await open.open(tx, context), user, expect),
-    writeGroup: async (tx, context, group, expect) => writeGroup(tx, await open.open(tx, context), group, expect),
+    writeGroup: async (tx, context, group, expect) => writeGroup(tx, open, context, group, expect),
     changeMembers: async (tx, context, groupAnchor, change) => {
       const opened = await open.open(tx, context);
       const changed = await writeEdges(tx, context.connectionId, groupAnchor, change);
@@ -54,8 +54,14 @@ type Content = {
   readonly problem: string | null;
 };
 
-async function writeGroup(tx: TenantTx, opened: OpenPush, group: PushedGroup, expect: Expectation): Promise<Written> {
-  const written = await writeObject(tx, opened, expect, {
+async function writeGroup(
+  tx: TenantTx,
+  opener: Opener,
+  context: PushContext,
+  group: PushedGroup,
+  expect: Expectation,
+): Promise<Written> {
+  const written = await writeObject(tx, await opener.open(tx, context), expect, {
     kind: 'group',
     anchor: group.anchor,
     userNameKey: null,
@@ -72,9 +78,12 @@ async function writeGroup(tx: TenantTx, opened: OpenPush, group: PushedGroup, ex
     problem: null,
   });
   // a mapping by name may have waited for a group of this name; its members are in it from now on
-  const pinned = await pinGroupNames(tx, opened.context.connectionId);
-  if (pinned > 0 && expect !== 'new')
-    await settleMembers(tx, opened, group.anchor, await membersBelow(tx, opened.context.connectionId, [group.anchor]));
+  const pinned = await pinGroupNames(tx, context.connectionId);
+  if (pinned > 0 && expect !== 'new') {
+    // opened anew: the mapping that was just pinned may be the first one of a group
+    const opened = await opener.open(tx, context);
+    await settleMembers(tx, opened, group.anchor, await membersBelow(tx, context.connectionId, [group.anchor]));
+  }
   return written;
 }
 

@@ -66,7 +66,10 @@ async function decide(
   if (pushed?.areNew !== true) {
     // who may be leaving was marked after the links were read beside the objects
     const objects = decision.leaver.graceDays > 0 ? undefined : pushed?.mirrored.then(({ changed }) => changed);
-    return { ...(await decideNow(tx, connection, decision, anchors, { ...wanted, objects })), areNew: false };
+    const decided = await decideNow(tx, connection, decision, anchors, { ...wanted, objects });
+    // what is known of the rules may be older than the roles that were read: nobody loses one by that
+    const isTaking = decided.decided.some(({ drafts }) => drafts.some(({ op }) => op === 'revoke'));
+    return { ...(isTaking ? await decideNow(tx, connection, decision, anchors) : decided), areNew: false };
   }
   const newUsernames = pushed.contents.flatMap(({ usernameKey }) => usernameKey ?? []);
   const subjects = await subjectsOfNewcomers(tx, opened, pushed);
