@@ -64,7 +64,8 @@ export type CorrelationRule = {
 
 export function readRules(correlation: Correlation): CorrelationRule[] {
   return correlation.map((written) => {
-    const rule = typeof written === 'string' ? ruleObject.parse({ by: written }) : written;
+    const rule: z.output<typeof ruleObject> =
+      typeof written === 'string' ? { by: written, normalize: [], mode: 'automatic' } : written;
     const own = rule.by === 'anchor' || rule.by === 'expression' ? null : ownAttributes[rule.by];
     const attribute = rule.attribute ?? own ?? '';
     const steps = rule.normalize.filter((step) => !always.has(step));

@@ -11,7 +11,7 @@ import { notFound } from './scim-error.ts';
 import { userModel } from './schema-model.ts';
 import { anchorOf, readObject, readObjects, type StoredObject } from './store.ts';
 import { createTogether, type Outcome } from './together.ts';
-import { writeTenant } from './write.ts';
+import { writeOnce, writeTenant } from './write.ts';
 
 export type Creation = {
   readonly request: ScimRequest;
@@ -90,31 +90,27 @@ async function createAll(
   const [first] = creations;
   if (first === undefined) return [];
   const { context } = first.request;
-  return db.tenant(
-    context.tenantId,
-    async (tx) => {
-      const rows = await pushes.writeUsers(
-        tx,
-        context,
-        creations.map(({ request, anchor, document }) => ({
-          requestId: request.context.requestId,
-          user: toPushedUser(anchor, document),
-          expect: 'new',
-        })),
-      );
-      const told: { request: ScimRequest; told: Told }[] = [];
-      const shown = creations.map((creation, index) => {
-        const written = rows[index] ?? null;
-        if (written === null) return null;
-        const { request, anchor, document } = creation;
-        told.push({ request, told: { model: userModel, name: 'create', anchor, before: null, after: document } });
-        return show(tx, creation, toObject(anchor, document, written, []));
-      });
-      tellAll(tx, told);
-      return Promise.all(shown.map(async (object) => (object === null ? null : { value: await object })));
-    },
-    { keepsPlans: true },
-  );
+  return writeOnce(db, context.tenantId, async (tx) => {
+    const rows = await pushes.writeUsers(
+      tx,
+      context,
+      creations.map(({ request, anchor, document }) => ({
+        requestId: request.context.requestId,
+        user: toPushedUser(anchor, document),
+        expect: 'new',
+      })),
+    );
+    const told: { request: ScimRequest; told: Told }[] = [];
+    const shown = creations.map((creation, index) => {
+      const written = rows[index] ?? null;
+      if (written === null) return null;
+      const { request, anchor, document } = creation;
+      told.push({ request, told: { model: userModel, name: 'create', anchor, before: null, after: document } });
+      return show(tx, creation, toObject(anchor, document, written, []));
+    });
+    tellAll(tx, told);
+    return Promise.all(shown.map(async (object) => (object === null ? null : { value: await object })));
+  });
 }
 
 // ---------------------------------------------------------------- changes
@@ -153,35 +149,31 @@ async function changeAll(
   const [first] = wishes;
   if (first === undefined) return [];
   const { context } = first.request;
-  return db.tenant(
-    context.tenantId,
-    async (tx) => {
-      const preparing = prepareAll(tx, wishes);
-      pushes.begin(tx, context);
-      const prepared = await preparing;
-      const writing = prepared.flatMap((one) => ('wish' in one && one.document !== null ? [one] : []));
-      const rows = await pushes.writeUsers(
-        tx,
-        context,
-        writing.map(({ wish, before, document }) => ({
-          requestId: wish.request.context.requestId,
-          user: toPushedUser(before.anchor, document ?? {}),
-          expect: { version: before.version },
-        })),
-      );
-      const written = new Map(writing.map((one, index) => [one, rows[index] ?? null]));
-      tellAll(
-        tx,
-        writing.flatMap((one) => {
-          const { wish, before, document: after } = one;
-          const told = { model: userModel, name: wish.name, anchor: before.anchor, before: before.resource, after };
-          return written.get(one) === null ? [] : [{ request: wish.request, told }];
-        }),
-      );
-      return Promise.all(prepared.map((one) => outcomeOf(tx, one, written)));
-    },
-    { keepsPlans: true },
-  );
+  return writeOnce(db, context.tenantId, async (tx) => {
+    const preparing = prepareAll(tx, wishes);
+    pushes.begin(tx, context);
+    const prepared = await preparing;
+    const writing = prepared.flatMap((one) => ('wish' in one && one.document !== null ? [one] : []));
+    const rows = await pushes.writeUsers(
+      tx,
+      context,
+      writing.map(({ wish, before, document }) => ({
+        requestId: wish.request.context.requestId,
+        user: toPushedUser(before.anchor, document ?? {}),
+        expect: { version: before.version },
+      })),
+    );
+    const written = new Map(writing.map((one, index) => [one, rows[index] ?? null]));
+    tellAll(
+      tx,
+      writing.flatMap((one) => {
+        const { wish, before, document: after } = one;
+        const told = { model: userModel, name: wish.name, anchor: before.anchor, before: before.resource, after };
+        return written.get(one) === null ? [] : [{ request: wish.request, told }];
+      }),
+    );
+    return Promise.all(prepared.map((one) => outcomeOf(tx, one, written)));
+  });
 }
 
 /** Reads and locks all of them; whoever is refused is refused alone. */

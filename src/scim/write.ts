@@ -20,7 +20,7 @@ export async function writeTenant<T>(db: Db, tenantId: TenantId, work: (tx: Tena
   };
   for (;;) {
     try {
-      return await db.tenant(tenantId, attempted, { keepsPlans: true });
+      return await writeOnce(db, tenantId, attempted);
     } catch (error) {
       // once, and then there is nothing left to overtake: it is no attempt that failed
       if (error instanceof StartOver && !isWhole) isWhole = true;
@@ -28,4 +28,9 @@ export async function writeTenant<T>(db: Db, tenantId: TenantId, work: (tx: Tena
       else throw error;
     }
   }
+}
+
+/** For several that came together: where it fails they go alone, each by `writeTenant`. */
+export function writeOnce<T>(db: Db, tenantId: TenantId, work: (tx: TenantTx) => Promise<T>): Promise<T> {
+  return db.tenant(tenantId, work, { keepsPlans: true });
 }

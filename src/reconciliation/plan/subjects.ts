@@ -1,6 +1,6 @@
 /** Loads everything a decision needs about a batch of objects: a handful of statements for 2,000 subjects or for one. */
 import type { PendingQuery, Row } from 'postgres';
-import { readRules, type Correlation } from '../../core/correlation.ts';
+import { readRules, type Correlation, type CorrelationRule } from '../../core/correlation.ts';
 import type { ConnectionId, OrganizationId, UserId } from '../../core/ids.ts';
 import type { GrantableRole } from '../../core/roles.ts';
 import type {
@@ -49,7 +49,11 @@ export type NewObject = Pick<
 > & { readonly ruleIds: readonly string[] };
 
 /** The subject of a new object that has no link and that correlation would find nobody for. */
-export function subjectOfNew(object: NewObject, rules: ReadonlyMap<string, Rule>, correlation: Correlation): Subject {
+export function subjectOfNew(
+  object: NewObject,
+  rules: ReadonlyMap<string, Rule>,
+  correlation: readonly CorrelationRule[],
+): Subject {
   const { ruleIds: _, ...said } = object;
   return {
     ...said,
@@ -58,7 +62,7 @@ export function subjectOfNew(object: NewObject, rules: ReadonlyMap<string, Rule>
     link: null,
     user: null,
     otherLinks: [],
-    correlationFault: faultBefore(readRules(correlation), said.mapped, undefined),
+    correlationFault: faultBefore(correlation, said.mapped, undefined),
     candidates: [],
     entitlements: entitlementsOf(namedByItself({ ...object, isDeleted: false }), rules, []),
     ruleGrants: [],
@@ -305,10 +309,11 @@ export type Rule = Omit<Entitlement, 'isExcluded'>;
 export async function wantedOfRun(tx: TenantTx, anchors: readonly string[]): Promise<Wanted> {
   const desired = await desiredOfRun(tx, anchors);
   const ids = [...new Set(desired.map((row) => row.ruleId))];
-  return { desired, rules: await selectRules(tx, ids) };
+  return { desired, rules: await readRuleDetails(tx, ids) };
 }
 
-export async function selectRules(tx: TenantTx, ids: readonly string[]): Promise<ReadonlyMap<string, Rule>> {
+/** By id, with the names that an explanation shows. */
+export async function readRuleDetails(tx: TenantTx, ids: readonly string[]): Promise<ReadonlyMap<string, Rule>> {
   if (ids.length === 0) return new Map();
   const rules = await tx.sql<Rule[]>`
     select ${ruleColumns(tx)} from role_mappings r ${ruleJoins(tx)} where r.tenant_id = ${tx.tenantId} and r.id = any(${ids as string[]}::uuid[])`;

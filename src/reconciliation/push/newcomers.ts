@@ -17,11 +17,11 @@ export async function subjectsOfNewcomers(
   { connection, context: { connectionId }, rules, hasGroupRules }: OpenPush,
   { contents, mirrored }: PushedUsers,
 ): Promise<readonly Subject[] | null> {
-  const { correlation } = connection.policy;
+  const correlation = readRules(connection.policy.correlation);
   const usernames = contents.flatMap(({ usernameKey }) => usernameKey ?? []);
   const [{ created }, areKnown, areAwaited] = await allSent([
     mirrored,
-    mayBeKnown(tx, connectionId, readRules(correlation), contents, usernames),
+    mayBeKnown(tx, connectionId, correlation, contents, usernames),
     hasGroupRules ? areMembers(tx, connectionId, contents) : false,
   ]);
   if (areKnown || areAwaited) return null;

@@ -11,7 +11,7 @@ import type { TenantTx } from '../../db/db.ts';
 import { openConnection, type ConnectionsDeps, type OpenConnection } from '../connections/connections.ts';
 import { mapperOf } from '../mirror/read-directory.ts';
 import { decisionContext } from '../plan/decision-context.ts';
-import { selectRules, type Rule } from '../plan/subjects.ts';
+import { readRuleDetails, type Rule } from '../plan/subjects.ts';
 import type { PushContext } from './push-types.ts';
 
 export type OpenPush = {
@@ -53,17 +53,16 @@ export function createOpenPush(deps: ConnectionsDeps): Opener {
     let found = kept.get(context.connectionId);
     if (found === undefined || found.stamp !== stamp) {
       const connection = await openConnection(tx, deps.connectors, context.connectionId);
-      const ofGroups = connection.roleMappings.filter((rule) => rule.groupAnchor !== null);
       const others = connection.roleMappings.filter((rule) => rule.groupAnchor === null);
       found = {
         connection,
         mapper: mapperOf(connection),
         decision: await decisionContext(tx, connection, deps),
-        rules: await selectRules(
+        rules: await readRuleDetails(
           tx,
           others.map(({ id }) => id),
         ),
-        hasGroupRules: ofGroups.length > 0,
+        hasGroupRules: others.length < connection.roleMappings.length,
         stamp,
       };
       if (kept.size >= mostKept) kept.clear();
