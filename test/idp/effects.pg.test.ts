@@ -134,6 +134,22 @@ describe('rule 16: effects of pushes', () => {
     expect(await portalUsers(client.tenant)).toMatchObject([{ display_name: 'Ann', roles: 1 }]);
   });
 
+  it('are decided by the rules that stand when the lock on their object is theirs', async () => {
+    const client = await server.connect();
+    const id = await makeAnn(client);
+    const rename = patchOf({ op: 'replace', path: 'displayName', value: 'Ann B' });
+    let pushing: Promise<Answer> | undefined;
+    await database.db.tenant(client.tenant.tenantId, async ({ sql }) => {
+      await sql`select 1 from mirror_objects where anchor = ${id} for update`;
+      pushing = client.send('PATCH', `/Users/${id}`, rename);
+      await vi.waitFor(async () => expect(await waitingForLocks()).toBe(1));
+      await sql`update role_mappings set ended_at = now() where connection_id = ${client.connectionId}`;
+      await sql`delete from grants`;
+    });
+    expect((await pushing)?.status).toBe(200);
+    expect(await portalUsers(client.tenant)).toMatchObject([{ display_name: 'Ann B', roles: 0 }]);
+  });
+
   it('give the members of a group their role when it gets the name that a mapping waits for', async () => {
     const client = await withGroups.connect();
     const id = await createUser(client, 'ann', ann);
