@@ -23,7 +23,7 @@ import { createSuperAdmins, type SuperAdmins } from './super-admin.ts';
 import { readTokenStandings, remindOfExpiry, type TokenStanding } from './token-reminders.ts';
 import { createTokens, type TokenDeps, type Tokens } from './tokens.ts';
 
-export { addFirstRuleGrants, addRuleGrants, removeRuleGrants, type GrantChange } from './rule-grants.ts';
+export { addRuleGrants, firstRuleGrantWrites, removeRuleGrants, type GrantChange } from './rule-grants.ts';
 export type { Authenticated, Refused, ScimPrincipal } from './authenticate.ts';
 export type { TokenAnswer, TokenRequest } from './client-credentials.ts';
 export type { Exclusion } from './exclusions-store.ts';

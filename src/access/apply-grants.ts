@@ -4,7 +4,7 @@
  */
 import type { OrganizationId, RunId, UserId } from '../core/ids.ts';
 import type { GrantableRole } from '../core/roles.ts';
-import { rowsOf, type TenantTx } from '../db/db.ts';
+import { rowsOf, type TenantTx, type Write } from '../db/db.ts';
 
 export type GrantChange = {
   readonly seq: number;
@@ -52,25 +52,31 @@ export async function addRuleGrants(tx: TenantTx, runId: RunId, rows: readonly G
 }
 
 /**
- * Gives grants to users that this transaction has made: nobody else can have seen, protected or excluded them, so there is
- * nothing to lock and nothing to look up.
+ * Grants of users whom the same transaction makes, with their memberships: nobody else can have seen, protected or excluded
+ * them, so there is nothing to lock and nothing to look up.
  */
-export async function addFirstRuleGrants(tx: TenantTx, runId: RunId, rows: readonly GrantChange[]): Promise<void> {
-  if (rows.length === 0) return;
-  const wanted = rowsOf(tx.sql, {
-    userId: ['uuid', rows.map((row) => row.userId)],
-    organizationId: ['uuid', rows.map((row) => row.organizationId)],
+export function firstRuleGrantWrites(tx: TenantTx, runId: RunId, rows: readonly GrantChange[]): Write[] {
+  if (rows.length === 0) return [];
+  const members = [...new Map(rows.map((row) => [`${row.organizationId} ${row.userId}`, row])).values()];
+  const usersOf = (changes: readonly GrantChange[]) => ({
+    organizationId: ['uuid', changes.map((row) => row.organizationId)] as const,
+    userId: ['uuid', changes.map((row) => row.userId)] as const,
+  });
+  const granted = rowsOf(tx.sql, {
+    ...usersOf(rows),
     role: ['text', rows.map((row) => row.role)],
     source: ['text', rows.map((row) => row.source)],
   });
-  await tx.sql`
-    with given as (
-      insert into grants (tenant_id, organization_id, user_id, role, source, run_id)
-      select ${tx.tenantId}::uuid, r."organizationId", r."userId", r.role, r.source, ${runId}::uuid from ${wanted} order by 2, 3, 4, 5
-      returning organization_id, user_id
-    )
+  const grants = tx.sql`
+    insert into grants (tenant_id, organization_id, user_id, role, source, run_id)
+    select ${tx.tenantId}::uuid, r."organizationId", r."userId", r.role, r.source, ${runId}::uuid from ${granted} order by 2, 3, 4, 5`;
+  const memberships = tx.sql`
     insert into memberships (tenant_id, organization_id, user_id)
-    select distinct ${tx.tenantId}::uuid, organization_id, user_id from given order by 2, 3`;
+    select ${tx.tenantId}::uuid, r."organizationId", r."userId" from ${rowsOf(tx.sql, usersOf(members))} order by 2, 3`;
+  return [
+    { table: 'grants', sql: grants },
+    { table: 'memberships', sql: memberships },
+  ];
 }
 
 /** Takes grants; one that is gone already counts as done. A membership ends with its last grant. */

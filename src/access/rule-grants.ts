@@ -8,7 +8,7 @@ import type { TenantTx } from '../db/db.ts';
 import * as apply from './apply-grants.ts';
 import { lockUsers } from './store.ts';
 
-export { addFirstRuleGrants, type GrantChange } from './apply-grants.ts';
+export { firstRuleGrantWrites, type GrantChange } from './apply-grants.ts';
 
 /** Gives grants; returns the seqs that now stand. A user removed, protected or excluded meanwhile is left out. */
 export async function addRuleGrants(tx: TenantTx, runId: RunId, rows: readonly apply.GrantChange[]): Promise<number[]> {

@@ -63,6 +63,45 @@ describe('scopes', () => {
     expect(await nameOf(tenant.tenantId)).toBe(tenant.name);
   });
 
+  it('throws what broke a statement that nobody waited for, and saves nothing', async () => {
+    const tenant = await createTenant(database.db);
+    const attempt = database.db.tenant(tenant.tenantId, async ({ sql, atEnd }) => {
+      await sql`update organizations set name = 'never' where id = ${tenant.tenantId}`;
+      const failing = async () => {
+        try {
+          await sql`select 1 / 0`;
+        } catch {
+          throw new TypeError('in the words of whoever sent it');
+        }
+      };
+      atEnd(failing());
+    });
+    await expect(attempt).rejects.toThrow(new TypeError('in the words of whoever sent it'));
+    expect(await nameOf(tenant.tenantId)).toBe(tenant.name);
+  });
+
+  it('saves what nobody waited for', async () => {
+    const tenant = await createTenant(database.db);
+    await database.db.tenant(tenant.tenantId, async ({ sql, atEnd }) => {
+      const renaming = async () => {
+        await sql`update organizations set name = 'Acme 3' where id = ${tenant.tenantId}`;
+      };
+      atEnd(renaming());
+    });
+    expect(await nameOf(tenant.tenantId)).toBe('Acme 3');
+  });
+
+  it('takes the connection that came back last, so that few are busy where few are needed', async () => {
+    const db = openDb({ url: database.url, max: 3 });
+    const tenantId = newId<TenantId>();
+    const ask = () => db.tenant(tenantId, async ({ sql }) => (await sql`select pg_backend_pid() as pid`)[0]?.['pid']);
+    // three at once
+    await db.tenant(tenantId, () => db.tenant(tenantId, ask));
+    const asked = [await ask(), await ask(), await ask(), await ask()];
+    expect(new Set(asked).size).toBe(1);
+    await db.close();
+  });
+
   it('keeps what came before a savepoint that failed, by tag and by builder', async () => {
     const tenant = await createTenant(database.db);
     await database.db.tenant(tenant.tenantId, async ({ sql, query }) => {

@@ -13,11 +13,12 @@ import { isUuid, type TenantId } from '../core/ids.ts';
 import type { Logger } from '../platform/logger.ts';
 import { translateFailure } from './failures.ts';
 import { openPool, type PoolRole } from './pools.ts';
-import { bindQuery, readInOnePacket, runInTransaction, type BoundSql, type Pool } from './transaction.ts';
+import { bindQuery, readInOnePacket, runInTransaction, type AtEnd, type BoundSql, type Pool } from './transaction.ts';
 
 export { databaseErrorCode, isConnectionLost, isPassingFailure, translateFailure } from './failures.ts';
 export { migrate, type MigrateOptions } from './migrate.ts';
 export { rowsOf, type RowColumn } from './rows.ts';
+export { overtaken, writeAll, type Write } from './writes.ts';
 export { analyzeGrownTables } from './statistics.ts';
 export {
   analyzeTables,
@@ -49,7 +50,15 @@ type Scope = {
 };
 
 /** One transaction as rollcall_tenant, the tenant set. */
-export type TenantTx = Scope & { readonly scope: 'tenant'; readonly tenantId: TenantId };
+export type TenantTx = Scope & {
+  readonly scope: 'tenant';
+  readonly tenantId: TenantId;
+  /**
+   * What nobody waits for, because nothing is decided by its answers: it is answered together with the commit. Where it
+   * fails, nothing is saved, and the transaction throws what it threw. Its statements have to be sent already.
+   */
+  readonly atEnd: AtEnd;
+};
 
 /** One transaction as rollcall_engine: connections, runs, outbox, tokens, jobs of every tenant. */
 export type EngineTx = Scope & { readonly scope: 'engine' };
@@ -121,7 +130,7 @@ export function openDb(options: DbOptions): Db {
   async function run<T>(
     pool: Pool,
     open: (sql: BoundSql) => readonly PromiseLike<unknown>[],
-    work: (sql: BoundSql) => Promise<T>,
+    work: (sql: BoundSql, atEnd: AtEnd) => Promise<T>,
   ): Promise<T> {
     if (isClosed) throw closed();
     const running = runInTransaction(pool, open, work);
@@ -141,7 +150,7 @@ export function openDb(options: DbOptions): Db {
       return run(
         pools.tenant,
         (sql) => [options.keepsPlans === true ? setTenantAndPlans(sql, tenantId) : setTenant(sql, tenantId)],
-        (sql) => work(new BoundTenantTx(tenantId, sql)),
+        (sql, atEnd) => work(new BoundTenantTx(tenantId, sql, atEnd)),
       );
     },
     engine: (work) =>
@@ -212,11 +221,13 @@ class BoundTenantTx implements TenantTx {
   readonly scope = 'tenant';
   readonly tenantId: TenantId;
   readonly sql: BoundSql;
+  readonly atEnd: AtEnd;
   #query: Query | undefined;
 
-  constructor(tenantId: TenantId, sql: BoundSql) {
+  constructor(tenantId: TenantId, sql: BoundSql, atEnd: AtEnd) {
     this.tenantId = tenantId;
     this.sql = sql;
+    this.atEnd = atEnd;
   }
 
   get query(): Query {

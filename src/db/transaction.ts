@@ -17,6 +17,9 @@ export type Pool = {
 
 export type BoundSql = postgres.ReservedSql & postgres.TransactionSql;
 
+/** See TenantTx. */
+export type AtEnd = (answer: Promise<unknown>) => void;
+
 const dialect = new PgDialect({ casing: 'snake_case' });
 
 /** Drizzle's builder on a transaction of ours; Drizzle's own nested transactions become savepoints. */
@@ -33,7 +36,7 @@ export function bindQuery(sql: BoundSql): Query {
 export async function runInTransaction<T>(
   pool: Pool,
   open: (sql: BoundSql) => readonly PromiseLike<unknown>[],
-  work: (sql: BoundSql) => Promise<T>,
+  work: (sql: BoundSql, atEnd: AtEnd) => Promise<T>,
 ): Promise<T> {
   const reserved = await reserve(pool);
   let isClean = false;
@@ -80,8 +83,14 @@ export async function readInOnePacket(
 async function workThenCommit<T>(
   sql: BoundSql,
   open: (sql: BoundSql) => readonly PromiseLike<unknown>[],
-  work: (sql: BoundSql) => Promise<T>,
+  work: (sql: BoundSql, atEnd: AtEnd) => Promise<T>,
 ): Promise<T> {
+  const ends: Promise<unknown>[] = [];
+  const atEnd: AtEnd = (answer) => {
+    ends.push(answer);
+    // told below, unless the work fails first
+    answer.catch(() => undefined);
+  };
   const opened = Promise.all([sql`begin`, ...open(sql)]);
   // awaited below; when `work` fails first, this failure is the same lost connection
   const openFailure = opened.then(
@@ -90,14 +99,17 @@ async function workThenCommit<T>(
   );
   let result: T;
   try {
-    result = await work(sql);
+    result = await work(sql, atEnd);
   } catch (error) {
     throw (await openFailure) ?? error;
   }
   await opened;
-  const committed = await sql`commit`;
+  const [committed, ...ended] = await Promise.allSettled([sql`commit`, ...ends]);
+  if (committed.status === 'rejected') throw committed.reason;
+  const failed = ended.find((end) => end.status === 'rejected');
+  if (failed !== undefined) throw failed.reason;
   // Postgres answers the commit of a failed transaction with ROLLBACK and no error
-  if (committed.command === 'ROLLBACK') {
+  if (committed.value.command === 'ROLLBACK') {
     throw new RollcallError('internal', 'A statement failed, its failure was not passed on, and nothing was saved.');
   }
   return result;

@@ -54,7 +54,7 @@ export type { ObjectPreview, PreviewRequest } from './connections/preview.ts';
 export type { Explanation } from './explain/explain.ts';
 export type { ExplainStep, ObjectExplanation } from './explain/explain-object.ts';
 export type { Provisioned } from './provision/provision.ts';
-export { StartOver, takeWholeWay } from './push/whole-way.ts';
+export { startingOver } from './push/whole-way.ts';
 export type { Expectation, PushContext, PushedGroup, PushedUser, Pushes, Written } from './push/push-types.ts';
 export type { Approval, Approved } from './run/approvals.ts';
 export type { RunRequest } from './run/requests.ts';

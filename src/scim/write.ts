@@ -4,7 +4,7 @@
  */
 import type { TenantId } from '../core/ids.ts';
 import { databaseErrorCode, type Db, type TenantTx } from '../db/db.ts';
-import { StartOver, takeWholeWay } from '../reconciliation/reconciliation.ts';
+import { startingOver } from '../reconciliation/reconciliation.ts';
 
 const maxAttempts = 3;
 /** deadlock_detected, serialization_failure (PostgreSQL manual, appendix A). */
@@ -12,20 +12,11 @@ const retryableStates: ReadonlySet<string> = new Set(['40P01', '40001']);
 
 /** `work` computes from what it reads inside, so that a second attempt starts from the present state. */
 export async function writeTenant<T>(db: Db, tenantId: TenantId, work: (tx: TenantTx) => Promise<T>): Promise<T> {
-  let isWhole = false;
-  let attempt = 1;
-  const attempted = (tx: TenantTx): Promise<T> => {
-    if (isWhole) takeWholeWay(tx);
-    return work(tx);
-  };
-  for (;;) {
+  for (let attempt = 1; ; attempt += 1) {
     try {
-      return await writeOnce(db, tenantId, attempted);
+      return await startingOver((once) => writeOnce(db, tenantId, once), work);
     } catch (error) {
-      // once, and then there is nothing left to overtake: it is no attempt that failed
-      if (error instanceof StartOver && !isWhole) isWhole = true;
-      else if (attempt < maxAttempts && retryableStates.has(databaseErrorCode(error) ?? '')) attempt += 1;
-      else throw error;
+      if (attempt === maxAttempts || !retryableStates.has(databaseErrorCode(error) ?? '')) throw error;
     }
   }
 }

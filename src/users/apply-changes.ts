@@ -4,7 +4,7 @@
  */
 import type { ConnectionId, RunId, UserId } from '../core/ids.ts';
 import { textKey } from '../core/text-keys.ts';
-import { rowsOf, type RowColumn, type TenantTx } from '../db/db.ts';
+import { rowsOf, type RowColumn, type TenantTx, type Write } from '../db/db.ts';
 import { lockUsers } from './lock-users.ts';
 import { customPrefix, keyed, userColumns } from './user-columns.ts';
 
@@ -35,6 +35,17 @@ export async function applyUserChanges(tx: TenantTx, run: ApplyingRun, rows: rea
   }
   await lockUsers(tx, ids);
   return setStatus(tx, run, first.op, patches);
+}
+
+/**
+ * New users, or new values of one user, as one write among others, which fails where one of them is stale. Several who are changed
+ * have to be locked before.
+ */
+export function userWrite(tx: TenantTx, run: ApplyingRun, rows: readonly UserChange[]): Write {
+  const patches = rows.map((row) => toPatch(row, run));
+  const areNew = rows.every(({ op }) => op === 'create');
+  const sql = areNew ? insertSql(tx, run, patches) : updateSql(tx, run, patches);
+  return { table: 'users', sql, mustWrite: rows.length };
 }
 
 /** Columns, keys, custom attributes and provenance of one row, by column name. */
@@ -88,6 +99,12 @@ const createdColumns = [
 ] as const;
 
 async function createUsers(tx: TenantTx, run: ApplyingRun, patches: readonly Patch[]): Promise<number[]> {
+  const rows = await tx.sql<{ id: UserId }[]>`${insertSql(tx, run, patches)} returning id`;
+  const created = new Set(rows.map(({ id }) => id));
+  return patches.flatMap(({ seq, id }) => (created.has(id) ? [seq] : []));
+}
+
+function insertSql(tx: TenantTx, run: ApplyingRun, patches: readonly Patch[]) {
   const { sql } = tx;
   const said = createdColumns.map((column): [string, RowColumn] => [
     column,
@@ -101,19 +118,12 @@ async function createUsers(tx: TenantTx, run: ApplyingRun, patches: readonly Pat
     ...Object.fromEntries(said),
   });
   const columns = sql.unsafe(createdColumns.join(', '));
-  const rows = await sql<{ seq: number }[]>`
-    with r as (
-      select * from ${users}
-    ), home as (
-      select nullif(organization_id, tenant_id) as id from connections where tenant_id = ${tx.tenantId} and id = ${run.connectionId}
-    ), created as (
-      insert into users (tenant_id, id, ${columns}, attributes, provenance, last_run_id, quota_home_id, first_organization_id)
-      select ${tx.tenantId}::uuid, r.id, ${columns}, custom, provenance, ${run.runId}::uuid, home.id, home.id
-      from r, home order by seq
-      returning id
-    )
-    select r.seq from created join r on r.id = created.id`;
-  return rows.map((row) => row.seq);
+  return sql`
+    insert into users (tenant_id, id, ${columns}, attributes, provenance, last_run_id, quota_home_id, first_organization_id)
+    select ${tx.tenantId}::uuid, r.id, ${columns}, custom, provenance, ${run.runId}::uuid, home.id, home.id
+    from ${users}, (
+      select nullif(organization_id, tenant_id) as id from connections where tenant_id = ${tx.tenantId} and id = ${run.connectionId}) home
+    order by seq`;
 }
 
 /** `username = case when r.patch ? 'username' then r.patch ->> 'username' else u.username end, ...` */
@@ -123,13 +133,16 @@ const pickedColumns = createdColumns
 
 /** One statement for all rows: usernames that depend on each other (swap, chain) change together. */
 async function updateUsers(tx: TenantTx, run: ApplyingRun, patches: readonly Patch[]): Promise<number[]> {
-  const rows = await tx.sql<{ seq: number }[]>`
+  const rows = await tx.sql<{ seq: number }[]>`${updateSql(tx, run, patches)} returning r.seq`;
+  return rows.map((row) => row.seq);
+}
+
+function updateSql(tx: TenantTx, run: ApplyingRun, patches: readonly Patch[]) {
+  return tx.sql`
     update users u set ${tx.sql.unsafe(pickedColumns)}, attributes = u.attributes || r.custom, provenance = u.provenance || r.provenance,
       version = u.version + 1, last_run_id = ${run.runId}::uuid, updated_at = now()
     from jsonb_to_recordset(${JSON.stringify(patches)}::jsonb) as r(seq int, id uuid, version bigint, patch jsonb, custom jsonb, provenance jsonb)
-    where ${areMeant(tx, run, patches)}
-    returning r.seq`;
-  return rows.map((row) => row.seq);
+    where ${areMeant(tx, run, patches)}`;
 }
 
 async function setStatus(

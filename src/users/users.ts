@@ -25,7 +25,8 @@ import {
   type UserSummary,
 } from './store.ts';
 
-export { applyUserChanges, type ApplyingRun, type UserChange } from './apply-changes.ts';
+export { applyUserChanges, userWrite, type ApplyingRun, type UserChange } from './apply-changes.ts';
+export { lockUsers } from './lock-users.ts';
 export { moveQuotaHomes, type QuotaHomeChoice } from './quota-home.ts';
 export { deleteUsers } from './purge-users.ts';
 export { restoreUsers, type UserRestore } from './restore-users.ts';

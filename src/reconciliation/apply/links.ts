@@ -2,7 +2,7 @@
 import type { PendingQuery, Row } from 'postgres';
 import type { ConnectionId, RunId } from '../../core/ids.ts';
 import type { ChangeOp } from '../../core/vocabulary.ts';
-import { rowsOf, type TenantTx } from '../../db/db.ts';
+import { rowsOf, writeAll, type TenantTx, type Write } from '../../db/db.ts';
 import type { Change } from '../plan/changes.ts';
 
 export type LinkScope = { readonly runId: RunId; readonly connectionId: ConnectionId };
@@ -15,9 +15,29 @@ export async function writeLinks(
   scope: LinkScope,
   op: ChangeOp,
   rows: readonly LinkRow[],
-  isSettled = false,
 ): Promise<void> {
-  if (rows.length === 0) return;
+  await writeAll(tx, linkWrites(tx, scope, op, rows));
+}
+
+/** The same among other writes: one, or none where the op leaves the link alone. */
+export function linkWrites(
+  tx: TenantTx,
+  scope: LinkScope,
+  op: ChangeOp,
+  rows: readonly LinkRow[],
+  isSettled = false,
+): Write[] {
+  const sql = rows.length === 0 ? null : linkSql(tx, scope, op, rows, isSettled);
+  return sql === null ? [] : [{ table: 'links', sql }];
+}
+
+function linkSql(
+  tx: TenantTx,
+  scope: LinkScope,
+  op: ChangeOp,
+  rows: readonly LinkRow[],
+  isSettled: boolean,
+): PendingQuery<Row[]> | null {
   const isNew = op === 'create' || op === 'link';
   if (isNew) {
     const written = rowsOf(tx.sql, {
@@ -27,7 +47,7 @@ export async function writeLinks(
       reason: ['text', rows.map((row) => row.reason)],
     });
     // a new link takes what the mirror has
-    await tx.sql`
+    return tx.sql`
       insert into links (tenant_id, connection_id, anchor, user_id, state, reason, matched_by, applied, settled_version)
       select ${tx.tenantId}::uuid, ${scope.connectionId}::uuid, r.anchor, r.user_id, 'linked', r.reason, r.matched_by, coalesce(m.mapped, '{}'),
         case when ${isSettled} then m.version else 0 end
@@ -35,7 +55,6 @@ export async function writeLinks(
       join mirror_objects m on m.tenant_id = ${tx.tenantId} and m.connection_id = ${scope.connectionId} and m.kind = 'user' and m.anchor = r.anchor
       on conflict (tenant_id, connection_id, anchor) do update set user_id = excluded.user_id, state = 'linked', reason = excluded.reason,
         matched_by = excluded.matched_by, applied = excluded.applied, settled_version = greatest(links.settled_version, excluded.settled_version), leaving_since = null, ended_at = null, version = links.version + 1, updated_at = now()`;
-    return;
   }
   const payload = JSON.stringify(
     rows.map((row) => ({
@@ -49,17 +68,19 @@ export async function writeLinks(
   const areMeant = tx.sql`l.tenant_id = ${tx.tenantId} and l.connection_id = ${scope.connectionId} and l.anchor = r.anchor
     and l.anchor = any(${rows.flatMap(({ anchor }) => (anchor === null ? [] : [anchor]))})`;
   if (op === 'update' || op === 'key') {
-    await tx.sql`
+    return tx.sql`
       update links l set applied = l.applied || r.applied, resolved = l.resolved - array(select jsonb_object_keys(r.applied)), version = l.version + 1, updated_at = now()
       from jsonb_to_recordset(${payload}::jsonb) as r(anchor text, applied jsonb)
       where ${areMeant}`;
-  } else if (op === 'suspend' || op === 'remove' || op === 'unlink') {
-    await tx.sql`
+  }
+  if (op === 'suspend' || op === 'remove' || op === 'unlink') {
+    return tx.sql`
       update links l set state = r.state, reason = r.reason, leaving_since = null,
         ended_at = case when r.state <> 'linked' then coalesce(l.ended_at, now()) end, version = l.version + 1, updated_at = now()
       from jsonb_to_recordset(${payload}::jsonb) as r(anchor text, state text, reason text)
       where ${areMeant}`;
   }
+  return null;
 }
 
 function textOf(value: unknown): string | null {
@@ -110,12 +131,20 @@ export async function settlePushed(
   connectionId: ConnectionId,
   anchors: readonly string[],
 ): Promise<void> {
-  if (anchors.length === 0) return;
+  await writeAll(tx, settledWrites(tx, connectionId, anchors));
+}
+
+/** The same among other writes: one, or none for nobody. What a person wrote before them counts as answered to. */
+export function settledWrites(tx: TenantTx, connectionId: ConnectionId, anchors: readonly string[]): Write[] {
+  return anchors.length === 0 ? [] : [{ table: 'links', sql: settledSql(tx, connectionId, anchors) }];
+}
+
+function settledSql(tx: TenantTx, connectionId: ConnectionId, anchors: readonly string[]): PendingQuery<Row[]> {
   const isNew = tx.sql`l.settled_version <> m.version`;
   const edited = tx.sql`
     select u.version from users u
     where u.tenant_id = l.tenant_id and u.id = l.user_id and u.last_run_id is null and l.state in ('linked', 'missing')`;
-  await tx.sql`
+  return tx.sql`
     update links l set ${settledColumns(tx, isNew)}, settled_user_version = coalesce((${edited}), l.settled_user_version)
     from mirror_objects m
     where ${isOfObject(tx, connectionId)} and l.anchor = any(${anchors as string[]}) and m.anchor = any(${anchors as string[]})

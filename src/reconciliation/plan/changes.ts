@@ -5,7 +5,7 @@ import type { GrantableRole } from '../../core/roles.ts';
 import type { Draft, Subject } from '../../core/subject.ts';
 import type { ChangeClass, ChangeKind, ChangeOp, ChangeState } from '../../core/vocabulary.ts';
 import { changeClasses } from '../../core/vocabulary.ts';
-import { rowsOf, type TenantTx } from '../../db/db.ts';
+import { rowsOf, writeAll, type TenantTx, type Write } from '../../db/db.ts';
 import { priorOf, priorOfNew } from './prior.ts';
 
 /** A change row on its way into the plan. */
@@ -61,7 +61,7 @@ export type ChangesPlace = {
 };
 
 export async function insertChanges(tx: TenantTx, where: ChangesPlace, rows: readonly NewChange[]): Promise<void> {
-  await insertInState(tx, where, 'planned', priorOf(tx, where.connectionId), rows);
+  if (rows.length > 0) await insertSql(tx, where, 'planned', priorOf(tx, where.connectionId), rows);
 }
 
 /**
@@ -70,31 +70,40 @@ export async function insertChanges(tx: TenantTx, where: ChangesPlace, rows: rea
  */
 export async function insertApplied(
   tx: TenantTx,
-  where: ChangesPlace & {
-    /** All of objects that the same transaction made, so that there is nothing to read. */
-    readonly areNew: boolean;
-  },
+  where: AppliedPlace,
   rows: readonly Omit<NewChange, 'seq'>[],
 ): Promise<void> {
-  await insertInState(
+  await writeAll(tx, appliedWrites(tx, where, rows));
+}
+
+export type AppliedPlace = ChangesPlace & {
+  /** All of objects that the same transaction made, so that there is nothing to read. */
+  readonly areNew: boolean;
+};
+
+/** The same among the writes that are their effects: one, or none where nothing changes. */
+export function appliedWrites(tx: TenantTx, where: AppliedPlace, rows: readonly Omit<NewChange, 'seq'>[]): Write[] {
+  if (rows.length === 0) return [];
+  const prior = where.areNew ? priorOfNew(tx) : priorOf(tx, where.connectionId);
+  const sql = insertSql(
     tx,
     where,
     'applied',
-    where.areNew ? priorOfNew(tx) : priorOf(tx, where.connectionId),
+    prior,
     rows.map((row) => ({ ...row, seq: null })),
   );
+  return [{ table: 'changes', sql }];
 }
 
-async function insertInState(
+function insertSql(
   tx: TenantTx,
   where: ChangesPlace,
   state: 'planned' | 'applied',
   prior: PendingQuery<Row[]>,
   rows: readonly (Omit<NewChange, 'seq'> & { readonly seq: number | null })[],
-): Promise<void> {
-  if (rows.length === 0) return;
+): PendingQuery<Row[]> {
   const json = (value: Readonly<Record<string, unknown>> | null) => (value === null ? null : JSON.stringify(value));
-  await tx.sql`
+  return tx.sql`
     insert into changes (tenant_id, run_id, connection_id, request_id, seq, class, op, kind, anchor, user_id, subject, organization_id,
       role, grant_source, before, after, prior, expected_version, object_version, reason, cause, state, applied_at)
     select ${tx.tenantId}::uuid, ${where.runId}::uuid, ${where.connectionId}::uuid, coalesce(request_id, ${where.requestId}::uuid),

@@ -4,15 +4,14 @@
  * reading anything back. Whatever turns out otherwise (somebody else has the username, the user changed meanwhile)
  * gives up the transaction, and the push goes the whole way in another one.
  */
-import { addFirstRuleGrants, addRuleGrants } from '../../access/access.ts';
-import type { RunId, UserId } from '../../core/ids.ts';
+import { addRuleGrants, firstRuleGrantWrites, type GrantChange } from '../../access/access.ts';
+import type { RunId } from '../../core/ids.ts';
 import type { ChangeOp } from '../../core/vocabulary.ts';
-import { databaseErrorCode } from '../../db/db.ts';
-import type { TenantTx } from '../../db/db.ts';
-import { applyUserChanges, moveQuotaHomes } from '../../users/users.ts';
+import { databaseErrorCode, overtaken, writeAll, type TenantTx, type Write } from '../../db/db.ts';
+import { lockUsers, moveQuotaHomes, userWrite, type UserChange } from '../../users/users.ts';
 import { toGrantChange, toUserChange } from '../apply/effects.ts';
-import { settlePushed, writeLinks, type LinkScope } from '../apply/links.ts';
-import { insertApplied, toNewChanges, type NewChange } from '../plan/changes.ts';
+import { linkWrites, settledWrites, type LinkScope } from '../apply/links.ts';
+import { appliedWrites, toNewChanges, type NewChange } from '../plan/changes.ts';
 import { allSent } from './all-sent.ts';
 import type { Decided } from './decide-now.ts';
 import { StartOver } from './whole-way.ts';
@@ -20,7 +19,10 @@ import { StartOver } from './whole-way.ts';
 const additions: ReadonlySet<ChangeOp> = new Set(['create', 'update', 'key', 'link', 'grant', 'quota_home']);
 const valueOps = ['create', 'update', 'key'] as const;
 
-/** False: it is not that kind of push, and nothing was done. Throws StartOver where the world is not as it was decided. */
+/**
+ * False: it is not that kind of push, and nothing was done. Where the world is not as it was decided, this or the end of the
+ * transaction throws StartOver.
+ */
 export async function applyAtOnce(
   tx: TenantTx,
   scope: LinkScope & {
@@ -37,35 +39,67 @@ export async function applyAtOnce(
     toNewChanges(subject, drafts, 0).map((row) => ({ ...row, requestId: scope.requestIdOf(subject.anchor) })),
   );
   if (!rows.every((row) => additions.has(row.op))) return false;
-  const created = new Set(linked(rows, 'create').map((row) => row.anchor));
+  const made = new Set(linked(rows, 'create').map((row) => row.userId));
+  const values = valueOps.flatMap((op) => {
+    const changes = numbered(rows, op).flatMap((row) => toUserChange(row, op));
+    return changes.length === 0 ? [] : [changes];
+  });
+  const grants = numbered(rows, 'grant').flatMap(toGrantChange);
+  const first = grants.filter(({ userId }) => made.has(userId));
+  const others = grants.filter(({ userId }) => !made.has(userId));
+  const moves = numbered(rows, 'quota_home');
+  const writes = [
+    ...appliedWrites(tx, { ...scope, requestId: null }, rows),
+    ...values.map((changes) => userWrite(tx, scope, changes)),
+    ...linkWritesOf(tx, scope, decided, rows, settling),
+    ...firstRuleGrantWrites(tx, scope.runId, first),
+  ];
+  const applying = orStartOver([
+    prepare(),
+    lockChanged(tx, values),
+    writeAll(tx, writes),
+    moveHomes(tx, scope.runId, moves),
+    giveRoles(tx, scope.runId, others),
+  ]);
+  // these two are judged here, by how many they wrote
+  if (moves.length > 0 || others.length > 0) await applying;
+  else tx.atEnd(applying);
+  return true;
+}
+
+async function orStartOver(work: readonly Promise<void>[]): Promise<void> {
+  try {
+    await allSent(work);
+  } catch (error) {
+    // named by its words alone: as a cause, the caller would take it for a failure of its own
+    const code = databaseErrorCode(error);
+    if (code === overtaken || code?.startsWith('23') === true) throw new StartOver(String(error));
+    throw error;
+  }
+}
+
+function linkWritesOf(
+  tx: TenantTx,
+  scope: LinkScope,
+  decided: readonly Decided[],
+  rows: readonly NewChange[],
+  settling: readonly string[],
+): Write[] {
+  const created = linked(rows, 'create');
+  const made = new Set(created.map((row) => row.anchor));
   // settling writes the link anyway, but takes back no decision about an attribute
   const settled = new Set(settling);
   const resolved = new Set(
     decided.flatMap(({ subject }) => (Object.keys(subject.link?.resolved ?? {}).length > 0 ? [subject.anchor] : [])),
   );
   const isOwnWrite = ({ anchor }: NewChange) => resolved.has(anchor) || !settled.has(anchor);
-  try {
-    await allSent([
-      prepare(),
-      insertApplied(tx, { ...scope, requestId: null }, rows),
-      ...valueOps.map((op) => writeValues(tx, scope, op, rows)),
-      writeLinks(tx, scope, 'create', linked(rows, 'create'), true),
-      writeLinks(tx, scope, 'link', linked(rows, 'link')),
-      ...(['update', 'key'] as const).map((op) => writeLinks(tx, scope, op, linked(rows, op).filter(isOwnWrite))),
-      moveHomes(tx, scope.runId, rows),
-      giveRoles(tx, scope.runId, rows, new Set(linked(rows, 'create').map((row) => row.userId))),
-      settlePushed(
-        tx,
-        scope.connectionId,
-        settling.filter((anchor) => !created.has(anchor)),
-      ),
-    ]);
-    return true;
-  } catch (error) {
-    // named by its words alone: as a cause, the caller would take it for a failure of its own
-    if (databaseErrorCode(error)?.startsWith('23') === true) throw new StartOver(String(error));
-    throw error;
-  }
+  const stood = settling.filter((anchor) => !made.has(anchor));
+  return [
+    ...linkWrites(tx, scope, 'create', created, true),
+    ...linkWrites(tx, scope, 'link', linked(rows, 'link')),
+    ...(['update', 'key'] as const).flatMap((op) => linkWrites(tx, scope, op, linked(rows, op).filter(isOwnWrite))),
+    ...settledWrites(tx, scope.connectionId, stood),
+  ];
 }
 
 function numbered(rows: readonly NewChange[], op: ChangeOp): NewChange[] {
@@ -76,38 +110,22 @@ function linked(rows: readonly NewChange[], op: ChangeOp) {
   return rows.filter((row) => row.op === op);
 }
 
+/** One alone needs no order, and all that is asked of it stands in its own row, which Postgres looks at again. */
+async function lockChanged(tx: TenantTx, values: readonly (readonly UserChange[])[]): Promise<void> {
+  const known = new Set(
+    values.flatMap((changes) => changes.flatMap(({ op, userId }) => (op === 'create' ? [] : [userId]))),
+  );
+  if (known.size > 1) await lockUsers(tx, [...known]);
+}
+
+async function giveRoles(tx: TenantTx, runId: RunId, grants: readonly GrantChange[]): Promise<void> {
+  if (grants.length > 0) mustBeAll(await addRuleGrants(tx, runId, grants), grants);
+}
+
+async function moveHomes(tx: TenantTx, runId: RunId, moves: readonly NewChange[]): Promise<void> {
+  if (moves.length > 0) mustBeAll(await moveQuotaHomes(tx, runId, moves), moves);
+}
+
 function mustBeAll(done: readonly number[], wanted: readonly unknown[]): void {
   if (done.length !== wanted.length) throw new StartOver('The user changed meanwhile.');
-}
-
-async function writeValues(
-  tx: TenantTx,
-  scope: LinkScope,
-  op: (typeof valueOps)[number],
-  rows: readonly NewChange[],
-): Promise<void> {
-  const changes = numbered(rows, op).flatMap((row) => toUserChange(row, op));
-  if (changes.length > 0) mustBeAll(await applyUserChanges(tx, scope, changes), changes);
-}
-
-async function giveRoles(
-  tx: TenantTx,
-  runId: RunId,
-  rows: readonly NewChange[],
-  created: ReadonlySet<UserId | null>,
-): Promise<void> {
-  const grants = numbered(rows, 'grant').flatMap(toGrantChange);
-  const [first, others] = [
-    grants.filter(({ userId }) => created.has(userId)),
-    grants.filter(({ userId }) => !created.has(userId)),
-  ];
-  const giveOthers = async () => {
-    if (others.length > 0) mustBeAll(await addRuleGrants(tx, runId, others), others);
-  };
-  await allSent([addFirstRuleGrants(tx, runId, first), giveOthers()]);
-}
-
-async function moveHomes(tx: TenantTx, runId: RunId, rows: readonly NewChange[]): Promise<void> {
-  const moves = numbered(rows, 'quota_home');
-  if (moves.length > 0) mustBeAll(await moveQuotaHomes(tx, runId, moves), moves);
 }

@@ -1,17 +1,18 @@
 /** Pushed users in the mirror: any number of them in one statement for the new and one for the changed. */
 import { hash } from 'node:crypto';
+import type { Subject } from '../../core/subject.ts';
 import { textKey } from '../../core/text-keys.ts';
 import type { TenantTx } from '../../db/db.ts';
 import { keysOf } from '../mirror/mirror-keys.ts';
 import { jsonText } from '../mirror/stage.ts';
 import { objectColumns, type NewObject, type ObjectRow } from '../plan/subjects.ts';
-import type { OpenPush } from './open-push.ts';
+import type { KnownPush } from './open-push.ts';
 import type { Expectation, PushedUser, Written } from './push-types.ts';
 
 /** What is sent of one user; `hash` is over all of it. */
 export type UserContent = ReturnType<typeof contentOf>;
 
-export function contentOf(opened: OpenPush, user: PushedUser) {
+export function contentOf(opened: KnownPush, user: PushedUser) {
   const result = opened.mapper.map(user.attributes);
   const keys = keysOf(result.mapped);
   const displayName = user.displayName ?? user.userName;
@@ -37,9 +38,10 @@ export function contentOf(opened: OpenPush, user: PushedUser) {
 
 /** Users whose objects are being written in this transaction: all of them new, or all known. */
 export type PushedUsers = {
-  readonly areNew: boolean;
   readonly contents: readonly UserContent[];
   readonly mirrored: Promise<Mirrored>;
+  /** Where all are new. */
+  readonly newcomers: Promise<readonly Subject[] | null> | null;
 };
 
 export type MirrorWrite = { readonly content: UserContent; readonly expect: Expectation };
@@ -62,12 +64,12 @@ export type Mirrored = {
 
 export async function writeMirrorUsers(
   tx: TenantTx,
-  opened: OpenPush,
+  known: KnownPush,
   writes: readonly MirrorWrite[],
 ): Promise<Mirrored> {
   const created = writes.filter(({ expect }) => expect === 'new');
   const changed = writes.filter(({ expect }) => expect !== 'new');
-  const [inserted, updated] = await Promise.all([insertUsers(tx, opened, created), updateUsers(tx, opened, changed)]);
+  const [inserted, updated] = await Promise.all([insertUsers(tx, known, created), updateUsers(tx, known, changed)]);
   return {
     written: new Map(
       [...inserted, ...updated].map(({ anchor, version, createdAt, updatedAt }) => [
@@ -106,7 +108,11 @@ const columns = (
   display_name text, display_name_key text, locator text, source text, mapped text, rule_ids uuid[], is_active boolean,
   is_in_scope boolean, problem text, version bigint, hash text)`;
 
-async function insertUsers(tx: TenantTx, { context }: OpenPush, writes: readonly MirrorWrite[]): Promise<CreatedRow[]> {
+async function insertUsers(
+  tx: TenantTx,
+  { context }: KnownPush,
+  writes: readonly MirrorWrite[],
+): Promise<CreatedRow[]> {
   if (writes.length === 0) return [];
   return tx.sql<CreatedRow[]>`
     insert into mirror_objects (tenant_id, connection_id, kind, anchor, user_name_key, external_id, email_key, employee_id_key, display_name,
@@ -123,7 +129,7 @@ async function insertUsers(tx: TenantTx, { context }: OpenPush, writes: readonly
 /** The version grows only when the content does: an equal PUT is no change. */
 async function updateUsers(
   tx: TenantTx,
-  { context }: OpenPush,
+  { context }: KnownPush,
   writes: readonly MirrorWrite[],
 ): Promise<(Row & ObjectRow)[]> {
   if (writes.length === 0) return [];

@@ -48,7 +48,7 @@ async function bothWays(document: Readonly<Record<string, unknown>>, said: Said)
     const opened = await opener().open(tx, { tenantId, connectionId, requestId: newId() });
     const content = contentOf(opened, user);
     const mirrored = writeMirrorUsers(tx, opened, [{ content, expect: 'new' }]);
-    const short = await subjectsOfNewcomers(tx, opened, { areNew: true, contents: [content], mirrored });
+    const short = await subjectsOfNewcomers(tx, opened, [content], mirrored);
     const whole = await loadSubjects(tx, {
       connectionId,
       anchors: [user.anchor],

@@ -8,14 +8,15 @@ import type { TenantTx } from '../../db/db.ts';
 import { mayBeKnown } from '../plan/candidates.ts';
 import { subjectOfNew } from '../plan/subjects.ts';
 import { allSent } from './all-sent.ts';
-import type { PushedUsers, UserContent } from './mirror-users.ts';
-import type { OpenPush } from './open-push.ts';
+import type { Mirrored, UserContent } from './mirror-users.ts';
+import type { KnownPush } from './open-push.ts';
 
 /** In the order in which they were inserted; null where one of them may be known, and all have to be looked up. */
 export async function subjectsOfNewcomers(
   tx: TenantTx,
-  { connection, context: { connectionId }, rules, hasGroupRules }: OpenPush,
-  { contents, mirrored }: PushedUsers,
+  { connection, context: { connectionId }, rules, hasGroupRules }: KnownPush,
+  contents: readonly UserContent[],
+  mirrored: Promise<Mirrored>,
 ): Promise<readonly Subject[] | null> {
   const correlation = readRules(connection.policy.correlation);
   const usernames = contents.flatMap(({ usernameKey }) => usernameKey ?? []);

@@ -27,6 +27,9 @@ export type OpenPush = {
   readonly standingRun: { readonly id: RunId; readonly isThere: boolean };
 };
 
+/** What the last push of this process went by. */
+export type KnownPush = Pick<OpenPush, 'connection' | 'mapper' | 'rules' | 'hasGroupRules' | 'context'>;
+
 type Kept = Pick<OpenPush, 'connection' | 'mapper' | 'decision' | 'rules' | 'hasGroupRules'> & {
   readonly stamp: string;
 };
@@ -37,6 +40,8 @@ export type Opener = {
   /** Asks for the stamp now, so that it comes with what the caller reads; `open` takes it. */
   begin(tx: TenantTx, context: PushContext): void;
   open(tx: TenantTx, context: PushContext): Promise<OpenPush>;
+  /** It may not hold any more: it does where `open` comes with the same mapper. */
+  known(context: PushContext): KnownPush | null;
 };
 
 export function createOpenPush(deps: ConnectionsDeps): Opener {
@@ -73,6 +78,10 @@ export function createOpenPush(deps: ConnectionsDeps): Opener {
   };
   return {
     open,
+    known: (context) => {
+      const found = kept.get(context.connectionId);
+      return found === undefined ? null : { ...found, context };
+    },
     begin: (tx, context) => {
       const stamp = readStamp(tx, context);
       // told by `open`, or by the failure of what is read meanwhile

@@ -5,6 +5,7 @@ import { travel } from '../../../test/fakes/travel.ts';
 import { useDatabase } from '../../../test/setup/database.ts';
 import type { ConnectionId, RunId, UserId } from '../../core/ids.ts';
 import { createScheduledRuns, type RunSummary } from '../reconciliation.ts';
+import { startingOver } from './whole-way.ts';
 
 const database = useDatabase();
 const many = 501;
@@ -41,29 +42,32 @@ async function createProvider(more: Record<string, unknown> = {}): Promise<Provi
   const { id: connectionId } = await reconciliation.createConnection('test', tenantId, document({}));
   const context = { tenantId, connectionId, requestId: '00000000-0000-7000-8000-000000000001' };
   const push: Provider['push'] = (work) =>
-    database.db.tenant(tenantId, async (tx) => {
-      const { pushes } = reconciliation;
-      await work(pushes, {
-        user: (anchor) =>
-          pushes.writeUser(
-            tx,
-            context,
-            {
-              anchor,
-              userName: anchor,
-              externalId: null,
-              displayName: anchor,
-              isActive: true,
-              attributes: { userName: anchor, displayName: anchor },
-              resource: {},
-            },
-            'new',
-          ),
-        group: (anchor, displayName) =>
-          pushes.writeGroup(tx, context, { anchor, displayName, externalId: null, resource: {} }, 'new'),
-        members: (anchor, change) => pushes.changeMembers(tx, context, anchor, change),
-      });
-    });
+    startingOver(
+      (once) => database.db.tenant(tenantId, once),
+      async (tx) => {
+        const { pushes } = reconciliation;
+        await work(pushes, {
+          user: (anchor) =>
+            pushes.writeUser(
+              tx,
+              context,
+              {
+                anchor,
+                userName: anchor,
+                externalId: null,
+                displayName: anchor,
+                isActive: true,
+                attributes: { userName: anchor, displayName: anchor },
+                resource: {},
+              },
+              'new',
+            ),
+          group: (anchor, displayName) =>
+            pushes.writeGroup(tx, context, { anchor, displayName, externalId: null, resource: {} }, 'new'),
+          members: (anchor, change) => pushes.changeMembers(tx, context, anchor, change),
+        });
+      },
+    );
   const queued = () => reconciliation.listRuns(tenantId, { connectionId, status: 'queued', limit: 10 });
   return {
     ...engine,

@@ -22,8 +22,8 @@ export function createPushes(deps: ConnectionsDeps): Pushes {
   const open = createOpenPush(deps);
   return {
     begin: (tx, context) => open.begin(tx, context),
-    writeUsers: async (tx, context, users) => writeUsers(tx, await open.open(tx, context), users),
-    writeUser: async (tx, context, user, expect) => writeUser(tx, await open.open(tx, context), user, expect),
+    writeUsers: (tx, context, users) => writeUsers(tx, open, context, users),
+    writeUser: (tx, context, user, expect) => writeUser(tx, open, context, user, expect),
     writeGroup: async (tx, context, group, expect) => writeGroup(tx, open, context, group, expect),
     changeMembers: async (tx, context, groupAnchor, change) => {
       const opened = await open.open(tx, context);

@@ -8,7 +8,6 @@ import { markLeaving } from '../plan/leavers.ts';
 import { queueObjectRun } from '../run/object-runs.ts';
 import { applyAtOnce } from './apply-at-once.ts';
 import { decideNow, decideSubjects, insertDecided, type Decided, type DecidedNow } from './decide-now.ts';
-import { subjectsOfNewcomers } from './newcomers.ts';
 import type { PushedUsers } from './mirror-users.ts';
 import { NotTogether } from './not-together.ts';
 import type { OpenPush } from './open-push.ts';
@@ -39,7 +38,7 @@ export async function settle(
   const { subjects, decided, waiting, areNew } = await decide(tx, opened, anchors, pushed);
   if (requestIds !== undefined) mustBeApart(decided);
   const standing = subjects.flatMap(({ anchor }) => (waiting.has(anchor) ? [] : [anchor]));
-  if (decided.length === 0) return settlePushed(tx, context.connectionId, standing);
+  if (decided.length === 0) return tx.atEnd(settlePushed(tx, context.connectionId, standing));
   const { id: runId, isThere } = opened.standingRun;
   const requestIdOf = (anchor: string) => requestIds?.get(anchor) ?? context.requestId;
   const scope = { runId, connectionId: context.connectionId, requestIdOf, areNew };
@@ -63,7 +62,7 @@ async function decide(
 ): Promise<DecidedNow & { readonly areNew: boolean }> {
   const { connection, decision } = opened;
   const wanted = opened.hasGroupRules ? {} : { wanted: { desired: null, rules: opened.rules } };
-  if (pushed?.areNew !== true) {
+  if (pushed === undefined || pushed.newcomers === null) {
     // who may be leaving was marked after the links were read beside the objects
     const objects = decision.leaver.graceDays > 0 ? undefined : pushed?.mirrored.then(({ changed }) => changed);
     const decided = await decideNow(tx, connection, decision, anchors, { ...wanted, objects });
@@ -72,7 +71,7 @@ async function decide(
     return { ...(isTaking ? await decideNow(tx, connection, decision, anchors) : decided), areNew: false };
   }
   const newUsernames = pushed.contents.flatMap(({ usernameKey }) => usernameKey ?? []);
-  const subjects = await subjectsOfNewcomers(tx, opened, pushed);
+  const subjects = await pushed.newcomers;
   if (subjects === null) {
     return { ...(await decideNow(tx, connection, decision, anchors, { ...wanted, newUsernames })), areNew: false };
   }
