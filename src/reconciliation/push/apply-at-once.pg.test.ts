@@ -93,6 +93,23 @@ describe('a push on its short way', () => {
     expect(await rowsOfPushes(provider)).toEqual([]);
   });
 
+  test('starts over where the user was excluded from the role meanwhile, and nothing is saved', async () => {
+    const provider = await createProvider({ isThere: true });
+    await database.db.tenant(provider.tenantId, async ({ sql, tenantId }) => {
+      await sql`delete from memberships where tenant_id = ${tenantId}`;
+      await sql`delete from grants where tenant_id = ${tenantId}`;
+    });
+    const pushing = pushAfter(
+      provider,
+      ({ sql, tenantId }) => sql`
+        insert into exclusions (tenant_id, id, organization_id, user_id, reason, created_by)
+        select tenant_id, ${newId()}::uuid, tenant_id, id, 'left the team', 'test' from users where tenant_id = ${tenantId}`,
+    );
+    await expect(pushing).rejects.toThrow(StartOver);
+    expect(await names(provider)).toEqual(['Ann']);
+    expect(await rowsOfPushes(provider)).toEqual([]);
+  });
+
   test('starts over where the username was taken meanwhile, and nothing is saved', async () => {
     const provider = await createProvider({ isThere: false });
     const { tenantId, username } = provider;
