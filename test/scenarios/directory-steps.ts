@@ -1,7 +1,7 @@
 /** What happens in a directory: written into the one in memory and, where a provider pushes, pushed. */
 import type { TenantTx } from '../../src/db/db.ts';
 import { newId } from '../../src/core/ids.ts';
-import type { PushContext, PushedUser } from '../../src/reconciliation/reconciliation.ts';
+import { startingOver, type PushContext, type PushedUser } from '../../src/reconciliation/reconciliation.ts';
 import type { Person } from '../fakes/memory-directory.ts';
 import { expandKeys, expandNames } from './crowds.ts';
 import { checkPush } from './promises.ts';
@@ -150,7 +150,12 @@ async function pushed<T>(
 ): Promise<T> {
   const requestId = newId();
   const context = { tenantId: world.tenantId, connectionId: wired.connectionId, requestId };
-  return checkPush(world, requestId, () => world.watched.db.tenant(world.tenantId, (tx) => work(tx, context)));
+  return checkPush(world, requestId, () =>
+    startingOver(
+      (once) => world.watched.db.tenant(world.tenantId, once),
+      (tx) => work(tx, context),
+    ),
+  );
 }
 
 /** Everything the provider has, pushed once more: what a provider does every few hours. */

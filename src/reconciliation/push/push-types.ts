@@ -44,7 +44,8 @@ export type UserPush = { readonly requestId: string; readonly user: PushedUser; 
 /**
  * Writes of pushed objects. Each writes the mirror and then decides and applies in the caller's transaction.
  * Throws `conflict` for a userName or externalId another live object of this connection has, `version_mismatch`
- * when the expectation fails, `not_found` when the object does not live in this connection.
+ * when the expectation fails, `not_found` when the object does not live in this connection. What was overtaken while it was
+ * written starts over: callers go through `startingOver`.
  */
 export type Pushes = {
   /** Sends ahead what the first push of a transaction asks for, where the caller reads something first. */
