@@ -80,6 +80,22 @@ describe('scopes', () => {
     expect(await nameOf(tenant.tenantId)).toBe(tenant.name);
   });
 
+  it('throws it too where a later statement meets it first', async () => {
+    const tenant = await createTenant(database.db);
+    const attempt = database.db.tenant(tenant.tenantId, async ({ sql, atEnd }) => {
+      const failing = async () => {
+        try {
+          await sql`select 1 / 0`;
+        } catch {
+          throw new TypeError('in the words of whoever sent it');
+        }
+      };
+      atEnd(failing());
+      await sql`select 1`;
+    });
+    await expect(attempt).rejects.toThrow(new TypeError('in the words of whoever sent it'));
+  });
+
   it('saves what nobody waited for', async () => {
     const tenant = await createTenant(database.db);
     await database.db.tenant(tenant.tenantId, async ({ sql, atEnd }) => {

@@ -15,7 +15,13 @@ import { translateFailure } from './failures.ts';
 import { openPool, type PoolRole } from './pools.ts';
 import { bindQuery, readInOnePacket, runInTransaction, type AtEnd, type BoundSql, type Pool } from './transaction.ts';
 
-export { databaseErrorCode, isConnectionLost, isPassingFailure, translateFailure } from './failures.ts';
+export {
+  databaseErrorCode,
+  inFailedTransaction,
+  isConnectionLost,
+  isPassingFailure,
+  translateFailure,
+} from './failures.ts';
 export { migrate, type MigrateOptions } from './migrate.ts';
 export { rowsOf, type RowColumn } from './rows.ts';
 export { overtaken, writeAll, type Write } from './writes.ts';
@@ -54,8 +60,8 @@ export type TenantTx = Scope & {
   readonly scope: 'tenant';
   readonly tenantId: TenantId;
   /**
-   * What nobody waits for, because nothing is decided by its answers: it is answered together with the commit. Where it
-   * fails, nothing is saved, and the transaction throws what it threw. Its statements have to be sent already.
+   * What nobody waits for, because nothing is decided by its answers: it is answered together with the commit. Where
+   * Postgres refuses it, nothing is saved, and the transaction throws what it threw. Its statements have to be sent already.
    */
   readonly atEnd: AtEnd;
 };

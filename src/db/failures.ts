@@ -54,6 +54,9 @@ export function isConnectionLost(error: unknown): boolean {
   return code !== undefined && (lostCodes.has(code) || unavailableStates.test(code));
 }
 
+/** in_failed_sql_transaction (PostgreSQL manual, appendix A): another statement of the transaction failed before. */
+export const inFailedTransaction = '25P02';
+
 /** Deadlock, serialization, lock not available: the same work may succeed a moment later. */
 const busyStates: ReadonlySet<string> = new Set(['40P01', '40001', '55P03']);
 

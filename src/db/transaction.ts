@@ -8,6 +8,7 @@ import { PostgresJsSession, PostgresJsTransaction } from 'drizzle-orm/postgres-j
 import type postgres from 'postgres';
 import { RollcallError } from '../core/errors.ts';
 import type { Query } from './db.ts';
+import { databaseErrorCode, inFailedTransaction } from './failures.ts';
 
 export type Pool = {
   readonly sql: postgres.Sql;
@@ -101,7 +102,7 @@ async function workThenCommit<T>(
   try {
     result = await work(sql, atEnd);
   } catch (error) {
-    throw (await openFailure) ?? error;
+    throw (await openFailure) ?? (await brokenBy(ends, error));
   }
   await opened;
   const [committed, ...ended] = await Promise.allSettled([sql`commit`, ...ends]);
@@ -113,6 +114,16 @@ async function workThenCommit<T>(
     throw new RollcallError('internal', 'A statement failed, its failure was not passed on, and nothing was saved.');
   }
   return result;
+}
+
+/** What a statement met may be what came before it and was not waited for: that was answered by then, and is told instead. */
+async function brokenBy(ends: readonly Promise<unknown>[], error: unknown): Promise<unknown> {
+  if (databaseErrorCode(error) === undefined) return error;
+  const outcomes = await Promise.allSettled(ends);
+  const first = outcomes.find(
+    (end) => end.status === 'rejected' && databaseErrorCode(end.reason) !== inFailedTransaction,
+  );
+  return first?.status === 'rejected' ? (first.reason as unknown) : error;
 }
 
 /**

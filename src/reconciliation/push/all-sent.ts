@@ -1,8 +1,5 @@
 /** Work that is sent in one packet on one connection. */
-import { databaseErrorCode } from '../../db/db.ts';
-
-/** in_failed_sql_transaction (PostgreSQL manual, appendix A). */
-const inFailedTransaction = '25P02';
+import { databaseErrorCode, inFailedTransaction } from '../../db/db.ts';
 
 /**
  * Waits for all of them: on one connection a failure must not leave the others behind. Throws the failure that broke

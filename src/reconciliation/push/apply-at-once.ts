@@ -54,15 +54,16 @@ export async function applyAtOnce(
     ...linkWritesOf(tx, scope, decided, rows, settling),
     ...firstRuleGrantWrites(tx, scope.runId, first),
   ];
+  // these two lock users and are judged by how many they wrote
+  const isJudged = moves.length > 0 || others.length > 0;
   const applying = orStartOver([
     prepare(),
-    lockChanged(tx, values),
+    lockChanged(tx, values, isJudged),
     writeAll(tx, writes),
     moveHomes(tx, scope.runId, moves),
     giveRoles(tx, scope.runId, others),
   ]);
-  // these two are judged here, by how many they wrote
-  if (moves.length > 0 || others.length > 0) await applying;
+  if (isJudged) await applying;
   else tx.atEnd(applying);
   return true;
 }
@@ -110,12 +111,19 @@ function linked(rows: readonly NewChange[], op: ChangeOp) {
   return rows.filter((row) => row.op === op);
 }
 
-/** One alone needs no order, and all that is asked of it stands in its own row, which Postgres looks at again. */
-async function lockChanged(tx: TenantTx, values: readonly (readonly UserChange[])[]): Promise<void> {
+/**
+ * One alone needs no order, where nothing locks it later, and all that is asked of it stands in its own row, which Postgres
+ * looks at again.
+ */
+async function lockChanged(
+  tx: TenantTx,
+  values: readonly (readonly UserChange[])[],
+  areLockedLater: boolean,
+): Promise<void> {
   const known = new Set(
     values.flatMap((changes) => changes.flatMap(({ op, userId }) => (op === 'create' ? [] : [userId]))),
   );
-  if (known.size > 1) await lockUsers(tx, [...known]);
+  if (known.size > 1 || (areLockedLater && known.size > 0)) await lockUsers(tx, [...known]);
 }
 
 async function giveRoles(tx: TenantTx, runId: RunId, grants: readonly GrantChange[]): Promise<void> {
