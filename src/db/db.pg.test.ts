@@ -4,8 +4,18 @@ import { isRollcallError } from '../core/errors.ts';
 import { newId, type TenantId } from '../core/ids.ts';
 import { createTenant, useDatabase } from '../../test/setup/database.ts';
 import { startCutProxy } from '../../test/setup/cut-proxy.ts';
-import { openDb } from './db.ts';
+import { openDb, type TenantTx } from './db.ts';
 import { organizations } from './schema/organizations.ts';
+
+const inOwnWords = new TypeError('in the words of whoever sent it');
+
+async function failing(sql: TenantTx['sql']): Promise<void> {
+  try {
+    await sql`select 1 / 0`;
+  } catch {
+    throw inOwnWords;
+  }
+}
 
 describe('scopes', () => {
   const database = useDatabase();
@@ -67,33 +77,19 @@ describe('scopes', () => {
     const tenant = await createTenant(database.db);
     const attempt = database.db.tenant(tenant.tenantId, async ({ sql, atEnd }) => {
       await sql`update organizations set name = 'never' where id = ${tenant.tenantId}`;
-      const failing = async () => {
-        try {
-          await sql`select 1 / 0`;
-        } catch {
-          throw new TypeError('in the words of whoever sent it');
-        }
-      };
-      atEnd(failing());
+      atEnd(failing(sql));
     });
-    await expect(attempt).rejects.toThrow(new TypeError('in the words of whoever sent it'));
+    await expect(attempt).rejects.toThrow(inOwnWords);
     expect(await nameOf(tenant.tenantId)).toBe(tenant.name);
   });
 
   it('throws it too where a later statement meets it first', async () => {
     const tenant = await createTenant(database.db);
     const attempt = database.db.tenant(tenant.tenantId, async ({ sql, atEnd }) => {
-      const failing = async () => {
-        try {
-          await sql`select 1 / 0`;
-        } catch {
-          throw new TypeError('in the words of whoever sent it');
-        }
-      };
-      atEnd(failing());
+      atEnd(failing(sql));
       await sql`select 1`;
     });
-    await expect(attempt).rejects.toThrow(new TypeError('in the words of whoever sent it'));
+    await expect(attempt).rejects.toThrow(inOwnWords);
   });
 
   it('saves what nobody waited for', async () => {

@@ -102,28 +102,28 @@ async function workThenCommit<T>(
   try {
     result = await work(sql, atEnd);
   } catch (error) {
-    throw (await openFailure) ?? (await brokenBy(ends, error));
+    const lost = await openFailure;
+    if (lost !== undefined) throw lost;
+    // what a statement met may be the failure of one before it that nobody waited for, and that was answered by then
+    const before = databaseErrorCode(error) === undefined ? null : await failureOf(ends);
+    throw before === null ? error : before.reason;
   }
   await opened;
-  const [committed, ...ended] = await Promise.allSettled([sql`commit`, ...ends]);
-  if (committed.status === 'rejected') throw committed.reason;
-  const failed = ended.find((end) => end.status === 'rejected');
-  if (failed !== undefined) throw failed.reason;
+  const committed = await sql`commit`;
+  const failed = await failureOf(ends);
+  if (failed !== null) throw failed.reason;
   // Postgres answers the commit of a failed transaction with ROLLBACK and no error
-  if (committed.value.command === 'ROLLBACK') {
+  if (committed.command === 'ROLLBACK') {
     throw new RollcallError('internal', 'A statement failed, its failure was not passed on, and nothing was saved.');
   }
   return result;
 }
 
-/** What a statement met may be what came before it and was not waited for: that was answered by then, and is told instead. */
-async function brokenBy(ends: readonly Promise<unknown>[], error: unknown): Promise<unknown> {
-  if (databaseErrorCode(error) === undefined) return error;
+/** The one that broke the transaction, not those that found it broken. */
+async function failureOf(ends: readonly Promise<unknown>[]): Promise<PromiseRejectedResult | null> {
   const outcomes = await Promise.allSettled(ends);
-  const first = outcomes.find(
-    (end) => end.status === 'rejected' && databaseErrorCode(end.reason) !== inFailedTransaction,
-  );
-  return first?.status === 'rejected' ? (first.reason as unknown) : error;
+  const failures = outcomes.filter((end) => end.status === 'rejected');
+  return failures.find((end) => databaseErrorCode(end.reason) !== inFailedTransaction) ?? null;
 }
 
 /**
